@@ -1,0 +1,122 @@
+package stability
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+)
+
+// ErrNoReturn is what a gate is told in place of the call's error when the call
+// did not return: it panicked, or it ended its goroutine with runtime.Goexit.
+// No caller gets it from Run: the panic passes through.
+var ErrNoReturn = errors.New("stability: call did not return")
+
+// An Admission is what one gate granted to one call: the context that the call
+// runs under, and whom to tell, once, how it ended.
+//
+// It is the mechanism under Run and Enter of every gate, for those who write a
+// gate of their own. Callers use Run, or Enter and its [Pass]. An Admission is a
+// plain value so that granting one costs no allocation; it must be used up
+// exactly once, by Run, Done, Pass or [DoAdmitted].
+type Admission struct {
+	// Ctx is the context that the call runs under.
+	Ctx context.Context
+	// Gate is told how the call ended. nil: nothing is to be given back.
+	Gate Releaser
+	// Ref and N are the gate's own and come back to it unseen.
+	Ref any
+	N   int64
+}
+
+// A Releaser takes back what an [Admission] granted.
+//
+// Release is called exactly once for an admission, by any goroutine, with the
+// error that the call ended in or [ErrNoReturn]. It gives back what was taken
+// before it calls any function of the user's, and returns err or what the gate
+// makes of it.
+type Releaser interface {
+	Release(a Admission, err error) error
+}
+
+// An Admitter is a gate that grants an [Admission] by value. All gates of this
+// module are Admitters; chains and [Do] use it to pass through any number of
+// gates without an allocation.
+type Admitter interface {
+	Admit(ctx context.Context) (Admission, error)
+}
+
+// Done tells the gate how the call ended and returns err, or what the gate makes
+// of it.
+func (a Admission) Done(err error) error {
+	if a.Gate == nil {
+		return err
+	}
+	return a.Gate.Release(a, err)
+}
+
+// Run calls fn under the admission and tells the gate how it ended, on every way
+// out.
+func (a Admission) Run(fn func(context.Context) error) error {
+	if a.Gate == nil {
+		return fn(a.Ctx)
+	}
+	returned := false
+	// A panic is not recovered here: it goes on by itself, with its value and its
+	// stack, and a Goexit goes on as one.
+	defer func() {
+		if !returned {
+			_ = a.Gate.Release(a, ErrNoReturn)
+		}
+	}()
+	err := fn(a.Ctx)
+	returned = true
+	return a.Gate.Release(a, err)
+}
+
+// DoAdmitted is a.Run for a function that returns a value.
+func DoAdmitted[T any](a Admission, fn func(context.Context) (T, error)) (T, error) {
+	if a.Gate == nil {
+		return fn(a.Ctx)
+	}
+	returned := false
+	defer func() {
+		if !returned {
+			_ = a.Gate.Release(a, ErrNoReturn)
+		}
+	}()
+	v, err := fn(a.Ctx)
+	returned = true
+	return v, a.Gate.Release(a, err)
+}
+
+// Pass turns the admission into a [Pass].
+func (a Admission) Pass() *Pass { return &Pass{admission: a} }
+
+// A Pass is a call that a [Gate] let in and that outlives the function which
+// entered. What the gate took for it (a permit, a probe slot) stays taken until
+// Done.
+//
+// Its methods may be called by any goroutine.
+type Pass struct {
+	admission Admission
+	done      atomic.Bool
+}
+
+// Context returns the context that the call runs under. It stays alive until
+// Done, for as long as the gates and the caller of Enter let it.
+func (p *Pass) Context() context.Context {
+	if p == nil {
+		return context.Background()
+	}
+	return p.admission.Ctx
+}
+
+// Done tells the gates how the call ended, gives back what they took, and returns
+// err or what they make of it: a timeout says whose deadline it was. The first
+// call counts; another, or one on a nil Pass, only returns err.
+func (p *Pass) Done(err error) error {
+	if p == nil || p.done.Swap(true) {
+		return err
+	}
+	return p.admission.Done(err)
+}

@@ -1,0 +1,44 @@
+package bulkhead
+
+import (
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/crumplezone/stability/internal/telemetry"
+)
+
+// settings is what a bulkhead, or all members of a Group, share.
+type settings struct {
+	Config
+	meter  *telemetry.Meter
+	attrs  metric.MeasurementOption
+	calls  *telemetry.Calls
+	waited metric.Float64Histogram
+
+	usage, limits, queueUsage, queueLimits metric.Int64ObservableUpDownCounter
+}
+
+func newSettings(cfg Config) *settings {
+	if err := cfg.Validate(); err != nil {
+		panic(err)
+	}
+	m := telemetry.NewMeter(cfg.MeterProvider, policy, cfg.Name)
+	return &settings{
+		Config:      cfg,
+		meter:       m,
+		attrs:       m.With(),
+		calls:       m.Calls("_OTHER", "bulkhead_rejected"),
+		waited:      m.WaitDuration(),
+		usage:       m.UpDownCounter("stability.bulkhead.usage", "{call}", "Permits in use."),
+		limits:      m.UpDownCounter("stability.bulkhead.limit", "{call}", "Permits."),
+		queueUsage:  m.UpDownCounter("stability.bulkhead.queue.usage", "{call}", "Calls waiting for a permit."),
+		queueLimits: m.UpDownCounter("stability.bulkhead.queue.limit", "{call}", "Calls that may wait for a permit."),
+	}
+}
+
+func (s *settings) observe(o metric.Observer, f Stats) {
+	s.calls.Observe(o, f.Calls)
+	o.ObserveInt64(s.usage, int64(f.InUse), s.attrs)
+	o.ObserveInt64(s.limits, int64(f.Limit), s.attrs)
+	o.ObserveInt64(s.queueUsage, int64(f.Queued), s.attrs)
+	o.ObserveInt64(s.queueLimits, int64(f.QueueLimit), s.attrs)
+}

@@ -1,0 +1,23 @@
+package stability
+
+// Calls is how the calls that a policy has seen ended, counted since it was made.
+// Every call is in exactly one of the four, once it has ended.
+type Calls struct {
+	Succeeded int64
+	Failed    int64
+	Ignored   int64
+	Rejected  int64 // refused by this policy, and not run
+}
+
+// Started returns how many calls the policy let run and has seen end.
+func (c Calls) Started() int64 { return c.Succeeded + c.Failed + c.Ignored }
+
+// Plus returns the sum of both.
+func (c Calls) Plus(d Calls) Calls {
+	return Calls{
+		Succeeded: c.Succeeded + d.Succeeded,
+		Failed:    c.Failed + d.Failed,
+		Ignored:   c.Ignored + d.Ignored,
+		Rejected:  c.Rejected + d.Rejected,
+	}
+}

@@ -1,0 +1,72 @@
+// Package stability is the vocabulary that the stability patterns of this
+// module share: what a policy is, what a refusal looks like, how the end of a
+// call is judged, and how policies are put one inside another.
+//
+// The patterns themselves live in packages of their own: breaker, bulkhead,
+// timeout and ratelimit are gates, which decide once before a call and learn
+// how it ended. They do not import one another; they understand one another
+// through this package. A breaker does not count a bulkhead's refusal as the
+// dependency's failure, and a half-open probe that an inner gate refuses gives
+// its slot back, because both see a [Rejection].
+//
+// The patterns are those of Michael T. Nygard, Release It! (2nd edition, 2018),
+// part I.
+package stability
+
+import "context"
+
+// A Policy guards a call.
+//
+// Run calls fn zero or more times, one after another, on the caller's
+// goroutine, and never after it has returned. It returns fn's error, or an
+// error in which errors.Is finds fn's error, or a [Rejection] when fn was not
+// called. A panic or runtime.Goexit of fn passes through unchanged. When ctx
+// has ended before the call, Run returns ctx.Err() and does not call fn.
+//
+// A Policy may be used by any number of goroutines at the same time.
+type Policy interface {
+	Run(ctx context.Context, fn func(context.Context) error) error
+}
+
+// A Gate is a [Policy] that decides once, before the call, and learns how it
+// ended. Its Run calls fn at most once.
+//
+// Enter is for calls that outlive a function: a response body, a stream, a set
+// of rows. It returns a [Pass], whose Done must be called when the call has
+// ended, or an error: a [Rejection], or ctx.Err() when ctx has ended before.
+type Gate interface {
+	Policy
+	Enter(ctx context.Context) (*Pass, error)
+}
+
+// Do is p.Run for a function that returns a value. It returns what fn returned
+// last, with the error of p; where p refused, the zero T and p's error. A nil p
+// calls fn unguarded.
+//
+// Do costs no allocation where p is a gate of this module or a chain of such
+// gates.
+func Do[T any](ctx context.Context, p Policy, fn func(context.Context) (T, error)) (T, error) {
+	switch p := p.(type) {
+	case nil:
+		return fn(ctx)
+	case *chain:
+		return doChain(ctx, p, fn)
+	case Admitter:
+		a, err := p.Admit(ctx)
+		if err != nil {
+			var zero T
+			return zero, err
+		}
+		return DoAdmitted(a, fn)
+	default:
+		return doPolicy(ctx, p, fn)
+	}
+}
+
+func doPolicy[T any](ctx context.Context, p Policy, fn func(context.Context) (T, error)) (v T, err error) {
+	err = p.Run(ctx, func(ctx context.Context) (err error) {
+		v, err = fn(ctx)
+		return err
+	})
+	return v, err
+}
