@@ -1,0 +1,31 @@
+# Shorthand for what is done often. What the checks are stands in .ci/run.
+.DEFAULT_GOAL := help
+.PHONY: help check quick test lint fuzz api contract demo
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+check: ## all checks that a change must pass, as the server runs them (about half an hour on two cores)
+	@.ci/run
+
+quick: ## the checks that take a minute: format, tidy, vet and the repository's own rules
+	@.ci/run format tidy vet
+	go test ./internal/repotest
+
+test: ## the tests of all modules under the race detector, shuffled
+	@.ci/run test
+
+lint: ## the linters of .golangci.yml on all modules (the first run builds them)
+	@.ci/run lint
+
+fuzz: ## each fuzz target for a short while; longer with FUZZ_TIME=10m
+	@.ci/run fuzz
+
+api: ## write the exported API of each package to api/, to be reviewed as a change
+	go test -count=1 -run '^TestAPI$$' ./internal/repotest -update
+
+contract: ## write the table from promises to tests in docs/CONTRACT.md
+	go test -count=1 -run '^TestContract$$' ./internal/repotest -update
+
+demo: ## a storefront with and without the library while an upstream hangs, in a minute
+	go run ./examples/storefront

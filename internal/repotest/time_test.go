@@ -1,0 +1,168 @@
+package repotest
+
+import (
+	"go/ast"
+	"path"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// realTime lists the test files that may sleep or poll in real time, each with its reason. Everywhere else time passes
+// in a testing/synctest bubble.
+var realTime = map[string]string{}
+
+func TestTimeIsVirtual(t *testing.T) {
+	var findings []string
+	waits := map[string]bool{}
+	folders := map[string][]source{}
+	for _, s := range testSources(t) {
+		folders[path.Dir(s.name)] = append(folders[path.Dir(s.name)], s)
+	}
+	for _, sources := range folders {
+		for _, at := range realWaits(sources) {
+			file, _, _ := strings.Cut(at, ":")
+			waits[file] = true
+			if realTime[file] == "" {
+				findings = append(findings, at)
+			}
+		}
+	}
+	for file := range realTime {
+		if !waits[file] {
+			findings = append(findings, file+" is excepted and waits nowhere")
+		}
+	}
+	report(t, findings, "tests that wait in real time; use synctest.Test, or give the file its reason in realTime:")
+}
+
+// testFunc is a function of a folder's tests.
+type testFunc struct {
+	decl  *ast.FuncDecl
+	opens bool     // calls synctest.Test
+	waits []string // where it sleeps or polls, but for what a bubble that it opens runs
+	uses  []string // the names it mentions, but for the same
+}
+
+// realWaits finds the sleeping and polling in a folder's tests that a real clock times: what a test reaches without
+// passing through synctest.Test, or through a helper of the folder that calls it.
+func realWaits(sources []source) []string {
+	funcs := map[string][]*testFunc{}
+	for _, s := range sources {
+		for _, decl := range s.file.Decls {
+			if decl, ok := decl.(*ast.FuncDecl); ok && decl.Body != nil {
+				f := &testFunc{decl: decl, opens: callsSynctest(decl)}
+				funcs[decl.Name.Name] = append(funcs[decl.Name.Name], f)
+			}
+		}
+	}
+	for _, s := range sources {
+		for _, decl := range s.file.Decls {
+			for _, f := range funcs[declName(decl)] {
+				if f.decl == decl {
+					f.inspect(s, funcs)
+				}
+			}
+		}
+	}
+	var found []string
+	reached := map[*testFunc]bool{}
+	var visit func(name string)
+	visit = func(name string) {
+		for _, f := range funcs[name] {
+			if reached[f] {
+				continue
+			}
+			reached[f] = true
+			found = append(found, f.waits...)
+			for _, used := range f.uses {
+				visit(used)
+			}
+		}
+	}
+	for name, fs := range funcs {
+		if isTest(fs[0].decl) || strings.HasPrefix(name, "Benchmark") || name == "TestMain" || name == "init" {
+			visit(name)
+		}
+	}
+	return found
+}
+
+func declName(decl ast.Decl) string {
+	if f, ok := decl.(*ast.FuncDecl); ok {
+		return f.Name.Name
+	}
+	return ""
+}
+
+func (f *testFunc) inspect(s source, funcs map[string][]*testFunc) {
+	ast.Inspect(f.decl.Body, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.CallExpr:
+			if opensBubble(n, funcs) {
+				return false
+			}
+			if waitsInRealTime(n) {
+				f.waits = append(f.waits, s.at(n))
+			}
+		case *ast.Ident:
+			f.uses = append(f.uses, n.Name)
+		}
+		return true
+	})
+}
+
+func callsSynctest(f *ast.FuncDecl) bool {
+	found := false
+	ast.Inspect(f.Body, func(n ast.Node) bool {
+		call, ok := n.(*ast.CallExpr)
+		found = found || ok && isCall(call, "synctest", "Test")
+		return !found
+	})
+	return found
+}
+
+func opensBubble(call *ast.CallExpr, funcs map[string][]*testFunc) bool {
+	if isCall(call, "synctest", "Test") {
+		return true
+	}
+	name, ok := call.Fun.(*ast.Ident)
+	return ok && len(funcs[name.Name]) == 1 && funcs[name.Name][0].opens && !isTest(funcs[name.Name][0].decl)
+}
+
+func waitsInRealTime(call *ast.CallExpr) bool {
+	selector, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok {
+		return false
+	}
+	switch selector.Sel.Name {
+	case "Eventually", "Eventuallyf", "EventuallyWithT", "EventuallyWithTf":
+		return true
+	}
+	return isCall(call, "time", "Sleep")
+}
+
+func isCall(call *ast.CallExpr, pkg, name string) bool {
+	selector, ok := call.Fun.(*ast.SelectorExpr)
+	if !ok || selector.Sel.Name != name {
+		return false
+	}
+	x, ok := selector.X.(*ast.Ident)
+	return ok && x.Name == pkg
+}
+
+// The checker itself: it sees a sleep in a test and in a helper of one, and none in a bubble.
+func TestRealWaits(t *testing.T) {
+	const text = `package p
+func TestA(t *testing.T) { time.Sleep(1) }
+func TestB(t *testing.T) { synctest.Test(t, func(t *testing.T) { time.Sleep(1); inside() }) }
+func TestC(t *testing.T) { bubble(t, func() { time.Sleep(1); inside() }); outside() }
+func bubble(t *testing.T, f func()) { synctest.Test(t, func(*testing.T) { f() }) }
+func inside() { time.Sleep(1) }
+func outside() {
+	require.Eventually(nil, nil, 1, 1)
+}
+`
+	require.ElementsMatch(t, []string{"x_test.go:2", "x_test.go:8"}, realWaits([]source{parseText(t, "x_test.go", text)}))
+}
