@@ -72,24 +72,6 @@ func TestMarkdownLinks(t *testing.T) {
 	report(t, findings, "links that lead nowhere:")
 }
 
-// What the README tells a newcomer to type is what .ci/run runs, to the letter: .ci/run takes the commands from there.
-func TestREADMECommands(t *testing.T) {
-	const marker = "<!-- .ci/run runs these -->"
-	require.Contains(t, read(t, ".ci/run"), marker, ".ci/run looks for its commands under this comment")
-	readme := slices.DeleteFunc(markdownFiles(t), func(name string) bool { return name != "README.md" })
-	if len(readme) == 0 {
-		return
-	}
-	var commands []string
-	for _, block := range fences(read(t, "README.md")) {
-		if block.above == marker {
-			commands = append(commands, strings.Split(strings.TrimSpace(block.text), "\n")...)
-		}
-	}
-	require.Contains(t, commands, "go run ./examples/storefront", "README.md, in a sh block under %s", marker)
-	require.Contains(t, commands, "go test work", "README.md, in a sh block under %s", marker)
-}
-
 var (
 	fromComment = regexp.MustCompile(`^<!-- from: ([^\s:]+)(?::(\S+))? -->$`)
 	fenceLine   = regexp.MustCompile("^\\s*(```+|~~~+)\\s*(\\w*)")
