@@ -11,7 +11,7 @@ import (
 )
 
 // Everything exported says what it does for the caller: packages, functions, methods, types, values, the fields of
-// structs and the methods of interfaces. The comment of a type may speak for its members if it names them.
+// structs and the methods of interfaces. The comment of a type, or of another member, may speak for members that it names.
 func TestExportedIsDocumented(t *testing.T) {
 	var findings []string
 	for _, p := range allPackages(t) {
@@ -44,6 +44,9 @@ func undocumented(s source) []string {
 		}
 	}
 	members := func(owner, doc string, fields *ast.FieldList) {
+		for _, field := range fields.List {
+			doc += field.Doc.Text()
+		}
 		for _, field := range fields.List {
 			for _, name := range field.Names {
 				if !slices.Contains(words.FindAllString(doc, -1), name.Name) {
