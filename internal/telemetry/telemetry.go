@@ -141,6 +141,12 @@ func (c *Calls) Observe(o metric.Observer, n stability.Calls) {
 	o.ObserveInt64(c.counter, n.Rejected, c.rejected)
 }
 
+// ObserveFailures reports failures that have an error.type of their own, given in
+// as, and are not among those of [Calls.Observe].
+func (c *Calls) ObserveFailures(o metric.Observer, n int64, as metric.MeasurementOption) {
+	o.ObserveInt64(c.counter, n, as)
+}
+
 // Rejected puts an event for a refusal on the caller's span.
 func Rejected(ctx context.Context, r *stability.Rejection) {
 	if span := trace.SpanFromContext(ctx); span.IsRecording() {

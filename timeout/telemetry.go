@@ -1,0 +1,44 @@
+package timeout
+
+import (
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/crumplezone/stability/internal/telemetry"
+)
+
+// exceededType is the error.type of the failures that the deadline made.
+const exceededType = "timeout_exceeded"
+
+// settings is what a timeout, or all members of a Group, share.
+type settings struct {
+	cfg      Config
+	meter    *telemetry.Meter
+	attrs    metric.MeasurementOption
+	calls    *telemetry.Calls
+	exceeded metric.MeasurementOption
+
+	limit metric.Float64ObservableGauge
+}
+
+func newSettings(cfg Config) *settings {
+	if err := cfg.Validate(); err != nil {
+		panic(err)
+	}
+	m := telemetry.NewMeter(cfg.MeterProvider, policy, cfg.Name)
+	return &settings{
+		cfg:      cfg,
+		meter:    m,
+		attrs:    m.With(),
+		calls:    m.Calls("_OTHER", "timeout_rejected"),
+		exceeded: m.With(telemetry.KeyOutcome.String("failure"), telemetry.KeyError.String(exceededType)),
+		limit:    m.Gauge("stability.timeout.limit", "s", "How long a call may take."),
+	}
+}
+
+func (s *settings) observe(o metric.Observer, f Stats) {
+	others := f.Calls
+	others.Failed -= f.Exceeded
+	s.calls.Observe(o, others)
+	s.calls.ObserveFailures(o, f.Exceeded, s.exceeded)
+	o.ObserveFloat64(s.limit, f.After.Seconds(), s.attrs)
+}
