@@ -26,15 +26,15 @@ type stripe struct {
 	_ [120]byte
 }
 
-// Add counts n more.
-func (c *Counter) Add(n int64) {
+// Add counts n more and returns the count of the word that it used, which grows
+// with use: good for doing something once in so many times.
+func (c *Counter) Add(n int64) int64 {
 	if w := c.wide.Load(); w != nil {
-		(*w)[pick(len(*w))].n.Add(n)
-		return
+		return (*w)[pick(len(*w))].n.Add(n)
 	}
 	old := c.narrow.Load()
 	if c.narrow.CompareAndSwap(old, old+n) {
-		return
+		return old + n
 	}
 	// Somebody was here between the two: make room. What narrow holds stays there
 	// and is part of the sum.
@@ -43,7 +43,7 @@ func (c *Counter) Add(n int64) {
 		c.wide.CompareAndSwap(nil, &w)
 	}
 	w := c.wide.Load()
-	(*w)[pick(len(*w))].n.Add(n)
+	return (*w)[pick(len(*w))].n.Add(n)
 }
 
 // Load returns the count. An Add that happened before Load is in it; one that

@@ -1,0 +1,372 @@
+// Package breaker stops calling a dependency that fails, and finds out by a few
+// probes when it works again. Callers are told at once instead of waiting for an
+// answer that will not come, and the dependency is left in peace to recover.
+//
+// The pattern: Nygard, Release It! (2nd ed., 2018), section 5.2, Circuit Breaker.
+// It counters integration points, cascading failures and slow responses.
+//
+// A breaker that is wider than what fails does harm: one that guards ten shards of
+// which one is dead refuses calls to the other nine. Use a [Group], with one
+// breaker for each thing that fails on its own.
+package breaker
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/stripe"
+	"github.com/crumplezone/stability/internal/telemetry"
+	"github.com/crumplezone/stability/internal/window"
+)
+
+// ErrOpen is the Reason of every refusal: the breaker is open, or half-open with
+// all its probes under way, or closed again and still admitting a share only.
+var ErrOpen = errors.New("breaker: circuit open")
+
+const policy = "breaker"
+
+// A State is what a [Breaker] does with calls.
+type State uint8
+
+// The states.
+const (
+	// Closed: calls pass and are counted.
+	Closed State = iota
+	// HalfOpen: a few calls pass as probes, the others are refused.
+	HalfOpen
+	// Open: calls are refused.
+	Open
+)
+
+// String returns "closed", "half_open" or "open".
+func (s State) String() string {
+	switch s {
+	case HalfOpen:
+		return "half_open"
+	case Open:
+		return "open"
+	default:
+		return "closed"
+	}
+}
+
+// Config configures a [Breaker]. The zero Config is valid.
+type Config struct {
+	// Name names the breaker in refusals, changes and telemetry. Default "".
+	Name string
+
+	// FailureRatio is the share of failures among the calls in the window, above 0
+	// and up to 1, from which on the breaker opens. Default 0.5.
+	FailureRatio float64
+	// SlowCall is the duration past which a call is slow, whether it succeeds or
+	// fails. A probe that is slow has failed. Default 0: no call is.
+	SlowCall time.Duration
+	// SlowRatio is the share of slow calls among the calls in the window, above 0
+	// and up to 1, from which on the breaker opens. Default 1.
+	SlowRatio float64
+	// Consecutive is the number of failures in a row at which the breaker opens,
+	// however few calls there are. Default 0: failures in a row do not open it.
+	Consecutive int
+	// MinCalls is how many calls must be in the window before a ratio opens the
+	// breaker. Default 20.
+	MinCalls int
+	// Window is the time over which calls are counted, at least 10ms. It slides, in
+	// ten steps. Default 10s.
+	Window time.Duration
+
+	// OpenFor is how long the breaker stays open before it probes, the first time.
+	// Every open time is shortened by up to a tenth at random, so that many
+	// processes do not probe at the same instant. Default 5s.
+	OpenFor time.Duration
+	// MaxOpenFor bounds the open time, which doubles each time a probe fails. It is
+	// OpenFor again after the breaker has closed (and ramped up, with RampFor).
+	// Default 60s, or OpenFor where that is longer.
+	MaxOpenFor time.Duration
+	// Probes is how many calls pass while the breaker is half-open. When so many
+	// have succeeded it closes; when one fails it opens. Default 1.
+	Probes int
+	// ProbeFor is how long a probe may take. One that is not back by then is given
+	// up as failed when the next call comes; what it returns later changes nothing.
+	// Default 30s.
+	ProbeFor time.Duration
+	// RampFor is the time after closing over which the share of calls that pass
+	// grows from a tenth to all. Default 0: all pass at once.
+	RampFor time.Duration
+
+	// Observe makes the breaker decide and report, and refuse nothing. Default
+	// false.
+	Observe bool
+	// Classify judges how calls ended. Default [stability.Classify].
+	Classify stability.Classifier
+	// OnChange is told of every change of state: in their order, once each, with no
+	// lock held, on the goroutine of a call that ended or began. It may use the
+	// breaker. While it runs nobody else waits for it; changes that happen
+	// meanwhile are told by the goroutine that runs it. A panic in it reaches the
+	// caller on whose goroutine it ran. Default nil.
+	OnChange func(Change)
+	// MeterProvider provides the instruments. Default the global one of
+	// OpenTelemetry.
+	MeterProvider metric.MeterProvider
+	// Logger logs changes of state: to open as a warning, others as information.
+	// Default nil: nothing is logged.
+	Logger *slog.Logger
+}
+
+// Validate reports the first field that is not usable, as the error that [New]
+// panics with.
+func (c Config) Validate() error {
+	switch {
+	case !ratio(c.FailureRatio):
+		return errors.New("breaker: Config.FailureRatio must be from 0 to 1")
+	case c.SlowCall < 0:
+		return errors.New("breaker: Config.SlowCall must not be negative")
+	case !ratio(c.SlowRatio):
+		return errors.New("breaker: Config.SlowRatio must be from 0 to 1")
+	case c.SlowRatio > 0 && c.SlowCall == 0:
+		return errors.New("breaker: Config.SlowRatio needs a Config.SlowCall that says what is slow")
+	case c.Consecutive < 0:
+		return errors.New("breaker: Config.Consecutive must not be negative")
+	case c.MinCalls < 0:
+		return errors.New("breaker: Config.MinCalls must not be negative")
+	case c.Window < 0:
+		return errors.New("breaker: Config.Window must not be negative")
+	case c.Window > 0 && c.Window < window.MinSpan:
+		return errors.New("breaker: Config.Window must be at least 10ms")
+	case c.OpenFor < 0:
+		return errors.New("breaker: Config.OpenFor must not be negative")
+	case c.MaxOpenFor < 0:
+		return errors.New("breaker: Config.MaxOpenFor must not be negative")
+	case c.MaxOpenFor > 0 && c.MaxOpenFor < c.withDefaults().OpenFor:
+		return errors.New("breaker: Config.MaxOpenFor must not be shorter than Config.OpenFor")
+	case c.Probes < 0 || uint64(c.Probes) > math.MaxUint32:
+		return errors.New("breaker: Config.Probes must be from 0 to 1<<32 - 1")
+	case c.ProbeFor < 0:
+		return errors.New("breaker: Config.ProbeFor must not be negative")
+	case c.RampFor < 0:
+		return errors.New("breaker: Config.RampFor must not be negative")
+	}
+	return nil
+}
+
+func ratio(r float64) bool { return r >= 0 && r <= 1 } // and no NaN
+
+func (c Config) withDefaults() Config {
+	orDefault(&c.FailureRatio, 0.5)
+	orDefault(&c.SlowRatio, 1)
+	orDefault(&c.MinCalls, 20)
+	orDefault(&c.Window, 10*time.Second)
+	orDefault(&c.OpenFor, 5*time.Second)
+	orDefault(&c.MaxOpenFor, max(60*time.Second, c.OpenFor))
+	orDefault(&c.Probes, 1)
+	orDefault(&c.ProbeFor, 30*time.Second)
+	return c
+}
+
+func orDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// A Breaker is a [stability.Gate] that refuses calls to a dependency which fails.
+//
+// A nil *Breaker runs every call unguarded. All methods may be called by any
+// number of goroutines.
+type Breaker struct {
+	*settings
+	key string
+
+	// stay is what admissions look at. A stay is made for each time that the
+	// breaker is in a state, and owns what is counted there: a result that comes
+	// late reaches the stay that admitted it, and no other.
+	stay atomic.Pointer[stay]
+
+	mu      sync.Mutex
+	mode    Mode
+	real    *stay // what the state machine says; the same as stay in mode Auto
+	streak  int   // failed recoveries since the last full one
+	opened  int64
+	entered [3]int64 // by State
+	pending []Change // not yet told
+	telling bool
+
+	tally    telemetry.Tally
+	observed stripe.Counter
+}
+
+// New returns a closed breaker. It panics with the error of [Config.Validate] when
+// cfg is not usable.
+func New(cfg Config) *Breaker {
+	b := newBreaker(newSettings(cfg), "")
+	telemetry.Observe(b.meter, b, func(b *Breaker, o metric.Observer) { b.observe(o, b.figures()) })
+	return b
+}
+
+func newBreaker(s *settings, key string) *Breaker {
+	b := &Breaker{settings: s, key: key}
+	b.real = b.newClosed()
+	b.stay.Store(b.real)
+	return b
+}
+
+// Run calls fn unless the breaker refuses, which it does with a
+// [stability.Rejection] of the Reason [ErrOpen]; its RetryAfter is the time until
+// the breaker probes, where that is known. It does not block, and a call that is
+// let through costs no allocation while the breaker is closed.
+func (b *Breaker) Run(ctx context.Context, fn func(context.Context) error) error {
+	a, err := b.Admit(ctx)
+	if err != nil {
+		return err
+	}
+	return a.Run(fn)
+}
+
+// Enter is [Breaker.Run] for a call that outlives a function: it ends, and is
+// judged, with Done of the Pass.
+func (b *Breaker) Enter(ctx context.Context) (*stability.Pass, error) {
+	a, err := b.Admit(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return a.Pass(), nil
+}
+
+// Admit implements [stability.Admitter].
+func (b *Breaker) Admit(ctx context.Context) (stability.Admission, error) {
+	if b == nil {
+		return stability.Admission{Ctx: ctx}, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return stability.Admission{}, err
+	}
+	a := stability.Admission{Ctx: ctx, Gate: (*releaser)(b)}
+	s := b.stay.Load()
+	if s.state == Closed && !s.ramping.Load() {
+		a.Ref = s
+	} else {
+		ref, refusal := b.admitSlow(ctx, s)
+		if refusal != nil {
+			telemetry.Rejected(ctx, refusal)
+			return stability.Admission{}, refusal
+		}
+		a.Ref = ref
+	}
+	if b.SlowCall > 0 {
+		a.N = int64(time.Since(epoch))
+	}
+	return a, nil
+}
+
+// epoch is what admissions note their beginning against: the difference of two
+// readings of a monotonic clock fits in a word.
+var epoch = time.Now()
+
+// releaser is the side of a Breaker that admissions come back to. Their Ref is the
+// closed stay or the lease that admitted the call, or nil for a call that was let
+// through although the breaker would have refused it.
+type releaser Breaker
+
+// Release implements [stability.Releaser].
+func (r *releaser) Release(a stability.Admission, err error) error {
+	b := (*Breaker)(r)
+	slow := b.SlowCall > 0 && time.Since(epoch)-time.Duration(a.N) > b.SlowCall
+	if b.Classify == nil {
+		b.settle(a, stability.Classify(a.Ctx, err), slow)
+		return err
+	}
+	// The user's function may panic: the call counts as failed then, and a probe's
+	// slot comes back all the same.
+	outcome := stability.Failure
+	defer func() { b.settle(a, outcome, slow) }()
+	outcome = b.Classify.Outcome(a.Ctx, err)
+	return err
+}
+
+// settle counts a call that ended, and lets the state machine know.
+func (b *Breaker) settle(a stability.Admission, outcome stability.Outcome, slow bool) {
+	b.tally.Count(outcome)
+	switch ref := a.Ref.(type) {
+	case *stay:
+		b.settleClosed(a.Ctx, ref, outcome, slow)
+	case *lease:
+		b.settleProbe(a.Ctx, ref, outcome, slow)
+	}
+}
+
+// State returns the state at this moment: an open breaker whose open time is over
+// reads HalfOpen, though nothing has come to probe yet. It changes nothing.
+func (b *Breaker) State() State {
+	if b == nil {
+		return Closed
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.stay.Load().reads(time.Now())
+}
+
+// Counts is what is in the window of a closed breaker.
+type Counts struct {
+	Successes, Failures int64
+	Slow                int64 // of either
+}
+
+// Stats is what a [Breaker] is doing and has done.
+type Stats struct {
+	stability.Calls
+	Observed int64 // calls that Observe let through and that would have been refused
+
+	State      State
+	Mode       Mode
+	Since      time.Time     // of the last change of state
+	Window     Counts        // zero unless closed
+	Probing    int           // probes under way
+	RetryAfter time.Duration // until an open breaker probes; 0 when it is not open, or forced open
+	Opened     int64         // how many times it has opened by itself
+}
+
+// Stats returns a reading of the moment. It changes nothing.
+func (b *Breaker) Stats() Stats {
+	if b == nil {
+		return Stats{}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	s := b.stay.Load()
+	stats := Stats{
+		Calls:    b.tally.Calls(),
+		Observed: b.observed.Load(),
+		State:    s.reads(now),
+		Mode:     b.mode,
+		Since:    s.since,
+		Probing:  len(s.leases),
+		Opened:   b.opened,
+	}
+	if s.state == Closed {
+		stats.Window = Counts(s.window.Counts())
+	}
+	if stats.State == Open {
+		stats.RetryAfter = s.retryAfter(now)
+	}
+	return stats
+}
+
+// Do is [Breaker.Run] for a function that returns a value. Where the call was
+// refused the value is the zero T.
+func Do[T any](ctx context.Context, b *Breaker, fn func(context.Context) (T, error)) (T, error) {
+	a, err := b.Admit(ctx)
+	if err != nil {
+		var zero T
+		return zero, err
+	}
+	return stability.DoAdmitted(a, fn)
+}

@@ -1,0 +1,297 @@
+package breaker
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+
+	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/window"
+)
+
+// What the state machine is told of a probe that did not succeed.
+var (
+	errProbeFailed  = errors.New("probe failed")
+	errProbeIgnored = errors.New("probe ignored")
+)
+
+// admitSlow decides about a call that a closed breaker does not simply let
+// through. It returns what the call's admission refers to, or a refusal, counted.
+func (b *Breaker) admitSlow(ctx context.Context, s *stay) (ref any, refusal *stability.Rejection) {
+	if r := s.ready.Load(); r != nil && !b.Observe {
+		if b.tally.CountRejected()&0xff == 0 {
+			s.distrust()
+		}
+		return nil, r
+	}
+	b.mu.Lock()
+	ref, refusal = b.decide(time.Now())
+	b.mu.Unlock()
+	b.tell(ctx)
+	switch {
+	case refusal == nil:
+		return ref, nil
+	case b.Observe:
+		b.observed.Add(1)
+		return nil, nil
+	default:
+		b.tally.CountRejected()
+		return nil, refusal
+	}
+}
+
+// decide is the whole decision about one call. The caller holds mu.
+func (b *Breaker) decide(now time.Time) (ref any, refusal *stability.Rejection) {
+	s := b.stay.Load()
+	if s.state == HalfOpen && s.lapsed(now) != nil {
+		b.fail(CauseProbeLapsed)
+		s = b.stay.Load()
+	}
+	switch {
+	case s.state == Closed:
+		if s.ramping.Load() && !b.inShare(s, now) {
+			return nil, b.refusal(0)
+		}
+		return s, nil
+	case s.state == Open && (s.due.IsZero() || now.Before(s.due)):
+		return nil, b.refusal(s.retryAfter(now))
+	}
+	done, err := s.machine.Allow()
+	if s.state == Open && s.machine.state == gobreaker.StateHalfOpen {
+		s = &stay{state: HalfOpen, since: now, machine: s.machine}
+		b.enter(s, CauseOpenTimeOver)
+	}
+	if err != nil {
+		return nil, b.refusal(0)
+	}
+	l := &lease{stay: s, until: now.Add(b.ProbeFor), done: done}
+	s.leases = append(s.leases, l)
+	return l, nil
+}
+
+// inShare admits a share of the calls that grows from a tenth to all until the end
+// of the ramp. It spreads those admitted evenly, without chance. The caller holds
+// mu.
+func (b *Breaker) inShare(s *stay, now time.Time) bool {
+	left := s.rampEnd.Sub(now)
+	if left <= 0 {
+		s.ramping.Store(false)
+		b.streak = 0
+		return true
+	}
+	s.credit += 1 - 0.9*float64(left)/float64(b.RampFor)
+	if s.credit < 1 {
+		return false
+	}
+	s.credit--
+	return true
+}
+
+func (b *Breaker) refusal(retryAfter time.Duration) *stability.Rejection {
+	return &stability.Rejection{Policy: policy, Name: b.Name, Key: b.key, Reason: ErrOpen, RetryAfter: retryAfter}
+}
+
+// settleClosed counts a call that s admitted while it was closed.
+func (b *Breaker) settleClosed(ctx context.Context, s *stay, outcome stability.Outcome, slow bool) {
+	var counts window.Counts
+	switch {
+	case outcome == stability.Ignored:
+		return
+	case outcome == stability.Success:
+		if b.Consecutive > 0 && s.inARow.Load() != 0 {
+			s.inARow.Store(0)
+		}
+		if !slow {
+			s.window.Success()
+			return
+		}
+		counts = s.window.SlowSuccess()
+	default:
+		counts = s.window.Failure(slow)
+		if b.Consecutive > 0 {
+			s.inARow.Add(1)
+		}
+	}
+	if b.cause(s, counts) == "" {
+		return
+	}
+	b.mu.Lock()
+	// In other modes, and after the stay has ended, nothing follows.
+	if b.mode == Auto && b.real == s {
+		b.open(b.cause(s, counts))
+	}
+	b.mu.Unlock()
+	b.tell(ctx)
+}
+
+// cause returns why counts open a closed breaker, or "".
+func (b *Breaker) cause(s *stay, counts window.Counts) Cause {
+	calls := counts.Calls()
+	switch {
+	case b.Consecutive > 0 && s.inARow.Load() >= int64(b.Consecutive):
+		return CauseConsecutive
+	case calls < int64(b.MinCalls):
+		return ""
+	case float64(counts.Failures) >= b.FailureRatio*float64(calls):
+		return CauseFailureRatio
+	case b.SlowCall > 0 && float64(counts.Slow) >= b.SlowRatio*float64(calls):
+		return CauseSlowRatio
+	default:
+		return ""
+	}
+}
+
+// settleProbe ends the lease of a probe that is back. One that has lapsed, or whose
+// stay has ended, changes nothing.
+func (b *Breaker) settleProbe(ctx context.Context, l *lease, outcome stability.Outcome, slow bool) {
+	b.mu.Lock()
+	switch {
+	case l.done == nil:
+	case outcome == stability.Ignored:
+		l.end(errProbeIgnored)
+	case outcome == stability.Success && !slow:
+		l.end(nil)
+		if l.stay.machine.state == gobreaker.StateClosed {
+			b.close()
+		}
+	default:
+		l.end(errProbeFailed)
+		b.fail(CauseProbeFailed)
+	}
+	b.mu.Unlock()
+	b.tell(ctx)
+}
+
+// end gives the slot back and tells the state machine the result. The caller holds
+// mu.
+func (l *lease) end(result error) {
+	for i, other := range l.stay.leases {
+		if other == l {
+			l.stay.leases = append(l.stay.leases[:i], l.stay.leases[i+1:]...)
+			break
+		}
+	}
+	done := l.done
+	l.done = nil
+	done(result)
+}
+
+// fail opens the breaker again after a probe, for longer than before. The caller
+// holds mu.
+func (b *Breaker) fail(why Cause) {
+	b.streak++
+	b.open(why)
+}
+
+// open opens the state machine. The caller holds mu.
+func (b *Breaker) open(why Cause) {
+	if b.real.state == Closed && b.real.ramping.Load() {
+		if time.Now().Before(b.real.rampEnd) {
+			b.streak++ // a ramp that fails is a recovery that failed
+		} else {
+			b.streak = 0
+		}
+	}
+	b.opened++
+	d := b.openTime()
+	s := &stay{state: Open, since: time.Now()}
+	s.machine, s.due = newMachine(&b.Config, d)
+	s.keepReady(*b.refusal(0), max(d/renewals, time.Millisecond))
+	b.enter(s, why)
+}
+
+// openTime returns how long to stay open: OpenFor, doubled with each failed
+// recovery up to MaxOpenFor, less up to a tenth by chance.
+func (b *Breaker) openTime() time.Duration {
+	d := b.OpenFor
+	for range b.streak {
+		if d >= b.MaxOpenFor/2 {
+			d = b.MaxOpenFor
+			break
+		}
+		d *= 2
+	}
+	return d - rand.N(d/10+1) //nolint:gosec // Jitter needs no secrecy.
+}
+
+// close closes the state machine. The caller holds mu.
+func (b *Breaker) close() {
+	s := b.newClosed()
+	if b.RampFor > 0 {
+		s.rampEnd = s.since.Add(b.RampFor)
+		s.ramping.Store(true)
+	} else {
+		b.streak = 0
+	}
+	b.enter(s, CauseProbesSucceeded)
+}
+
+func (b *Breaker) newClosed() *stay {
+	s := &stay{state: Closed, since: time.Now()}
+	s.window.Init(b.Window)
+	return s
+}
+
+// enter makes s what the state machine says. The caller holds mu.
+func (b *Breaker) enter(s *stay, why Cause) {
+	if b.real != s {
+		for _, l := range b.real.leases {
+			l.done = nil // their slots end with their stay
+		}
+		b.real.leases = nil
+		b.real = s
+	}
+	if b.mode == Auto {
+		b.show(s, why)
+	}
+}
+
+// show makes s what callers see, and notes a change for whoever is to be told. The
+// caller holds mu.
+func (b *Breaker) show(s *stay, why Cause) {
+	from := b.stay.Swap(s).state
+	if from == s.state {
+		return
+	}
+	b.entered[s.state]++
+	b.pending = append(b.pending, Change{
+		Name: b.Name, Key: b.key, From: from, To: s.state, Cause: why, At: time.Now(),
+	})
+}
+
+// tell tells of the changes that are pending, unless another goroutine is at it.
+// The caller does not hold mu.
+func (b *Breaker) tell(ctx context.Context) {
+	for {
+		b.mu.Lock()
+		if b.telling || len(b.pending) == 0 {
+			b.mu.Unlock()
+			return
+		}
+		c := b.pending[0]
+		b.pending = b.pending[1:]
+		b.telling = true
+		b.mu.Unlock()
+		b.tellOne(ctx, c)
+	}
+}
+
+func (b *Breaker) tellOne(ctx context.Context, c Change) {
+	told := false
+	defer func() {
+		b.mu.Lock()
+		b.telling = false
+		b.mu.Unlock()
+		if !told {
+			b.tell(ctx) // the listener panicked; the others still hear of the rest
+		}
+	}()
+	c.report(ctx, b.Logger)
+	if b.OnChange != nil {
+		b.OnChange(c)
+	}
+	told = true
+}

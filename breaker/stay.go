@@ -1,0 +1,126 @@
+package breaker
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+
+	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/window"
+)
+
+// A stay is one time that a breaker is in a state. It is published once and, but
+// for what is marked as guarded by Breaker.mu, safe to use without a lock.
+type stay struct {
+	state State
+	since time.Time
+
+	// Closed.
+	window  window.Window
+	inARow  atomic.Int64 // failures
+	ramping atomic.Bool  // only a share is admitted, until rampEnd
+	credit  float64      // of the share; guarded by Breaker.mu
+	rampEnd time.Time
+
+	// Open and HalfOpen.
+	machine *machine
+	due     time.Time                           // when an open stay ends; zero: when somebody says so
+	ready   atomic.Pointer[stability.Rejection] // what an open stay answers; nil: look at the clock
+	leases  []*lease                            // probes under way; guarded by Breaker.mu
+}
+
+// reads returns the state that s is in at the given time, though no call has come
+// to act on it yet. The caller holds Breaker.mu.
+func (s *stay) reads(now time.Time) State {
+	switch {
+	case s.state == Open && !s.due.IsZero() && !now.Before(s.due):
+		return HalfOpen
+	case s.state == HalfOpen && s.lapsed(now) != nil:
+		return Open
+	default:
+		return s.state
+	}
+}
+
+// retryAfter returns how long an open stay still refuses; 0 when that is not known.
+func (s *stay) retryAfter(now time.Time) time.Duration {
+	if s.due.IsZero() {
+		return 0
+	}
+	return max(s.due.Sub(now), 0)
+}
+
+// lapsed returns a probe that is not back in its time, or nil.
+func (s *stay) lapsed(now time.Time) *lease {
+	for _, l := range s.leases {
+		if !now.Before(l.until) {
+			return l
+		}
+	}
+	return nil
+}
+
+// A lease is a probe's slot. It ends once: with the probe's result, when its time
+// is over, or with its stay.
+type lease struct {
+	stay  *stay
+	until time.Time
+	done  func(error) // the state machine's; nil when the lease has ended
+}
+
+// A machine is gobreaker's two-step breaker for one outage, from opening to
+// closing or to opening again: it says when to probe, how many probes may pass,
+// and which state their results lead to. It is used with Breaker.mu held, so that
+// its callback can only be answering our own call.
+type machine struct {
+	*gobreaker.TwoStepCircuitBreaker[struct{}]
+	state gobreaker.State // where it last moved to
+}
+
+// newMachine returns a machine that has just opened, and the time from which on it
+// probes.
+func newMachine(cfg *Config, openFor time.Duration) (*machine, time.Time) {
+	m := &machine{}
+	m.TwoStepCircuitBreaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
+		Name:        cfg.Name,
+		MaxRequests: uint32(cfg.Probes), //nolint:gosec // Validate bounds it.
+		// gobreaker is open for longer than its Timeout, by at least the least
+		// step of the clock. 0 would mean a minute to it.
+		Timeout:       max(openFor-1, 1),
+		ReadyToTrip:   func(gobreaker.Counts) bool { return true },
+		IsExcluded:    func(err error) bool { return err == errProbeIgnored }, //nolint:errorlint // Our own, told by verdict.
+		OnStateChange: func(_ string, _, to gobreaker.State) { m.state = to },
+	})
+	done, _ := m.Allow() // closed: nothing is refused
+	done(errProbeFailed)
+	return m, time.Now().Add(openFor)
+}
+
+// renewals is how many times in its open time a stay renews the Rejection that it
+// keeps ready.
+const renewals = 16
+
+// keepReady keeps a Rejection ready for the callers that an open stay refuses. A
+// true RetryAfter costs a reading of the clock and an allocation, which a refusal
+// should not: so a timer renews it, and RetryAfter is too long by a sixteenth of
+// the open time at the most. In the last sixteenth none is ready and callers look
+// at the clock themselves: the stay ends when it is due, not when a timer runs.
+func (s *stay) keepReady(r stability.Rejection, step time.Duration) {
+	r.RetryAfter = time.Until(s.due)
+	if r.RetryAfter <= step+step/2 {
+		s.ready.Store(nil)
+		return
+	}
+	s.ready.Store(&r)
+	time.AfterFunc(step, func() { s.keepReady(r, step) })
+}
+
+// distrust sends callers to the clock when s is due although a Rejection is still
+// kept ready: its timer is late, or belongs to the bubble of a finished test and
+// will never run.
+func (s *stay) distrust() {
+	if !s.due.IsZero() && !time.Now().Before(s.due) {
+		s.ready.Store(nil)
+	}
+}

@@ -1,0 +1,184 @@
+// Package window counts successes, failures and slow calls over a sliding span of
+// time, so that the path of a success reads no clock and takes no lock.
+package window
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/crumplezone/stability/internal/stripe"
+)
+
+// buckets is how many steps a window slides in. It covers the last nine steps and
+// the one that has begun.
+const buckets = 10
+
+// MinSpan is the shortest span that a Window is made for: a step of it costs a
+// timer.
+const MinSpan = 10 * time.Millisecond
+
+// Counts is what a window has seen in its span. Successes and Failures exclude one
+// another; Slow counts calls of either kind.
+type Counts struct {
+	Successes, Failures, Slow int64
+}
+
+// Calls returns successes and failures together.
+func (c Counts) Calls() int64 { return c.Successes + c.Failures }
+
+func (c *Counts) add(d Counts) {
+	c.Successes += d.Successes
+	c.Failures += d.Failures
+	c.Slow += d.Slow
+}
+
+// A Window holds the counts of one span.
+//
+// Failures and slow calls are put into the bucket of their time, under mu. A
+// success is only added to a counter that runs on; whoever turns the buckets
+// credits what was added since to the bucket that is ending. A timer turns them
+// while successes come in, and stops by itself when the window has run empty:
+// failures and readings turn them too, by the clock, so that what the timer owes
+// is only the step in which a success is counted and never whether it is.
+type Window struct {
+	step time.Duration
+
+	successes stripe.Counter
+	ticking   atomic.Bool // a timer will turn the buckets
+
+	mu       sync.Mutex
+	buckets  [buckets]Counts
+	sum      Counts // of all buckets
+	current  int
+	began    time.Time // of the current bucket
+	credited int64     // of successes
+	timer    *time.Timer
+}
+
+// Init makes w, which must be zero, ready to count over span.
+func (w *Window) Init(span time.Duration) {
+	w.step = span / buckets
+	w.began = time.Now()
+}
+
+// Success counts a success that was not slow.
+func (w *Window) Success() {
+	w.successes.Add(1)
+	// First the count, then the look; tick stops first and looks at the count
+	// then. Atomic operations have one order, so one of the two sees the other.
+	if !w.ticking.Load() {
+		w.start()
+	}
+}
+
+// Failure counts a failure and returns the counts with it.
+func (w *Window) Failure(slow bool) Counts {
+	c := Counts{Failures: 1}
+	if slow {
+		c.Slow = 1
+	}
+	return w.count(c)
+}
+
+// SlowSuccess counts a success that was slow and returns the counts with it.
+func (w *Window) SlowSuccess() Counts { return w.count(Counts{Successes: 1, Slow: 1}) }
+
+func (w *Window) count(c Counts) Counts {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.turn(time.Now())
+	w.buckets[w.current].add(c)
+	w.sum.add(c)
+	return w.sum
+}
+
+// Counts returns what is in the window now.
+func (w *Window) Counts() Counts {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.turn(time.Now())
+	return w.sum
+}
+
+// turn credits the successes since the last turn and makes the bucket of now the
+// current one. The caller holds mu.
+func (w *Window) turn(now time.Time) {
+	ticking := w.ticking.Load()
+	steps := int64(now.Sub(w.began) / w.step)
+	if ticking {
+		w.credit() // to the bucket that is ending
+	}
+	switch {
+	case steps < 0: // a clock that starts again, as in a test's bubble
+		w.began = now
+	case steps >= buckets:
+		w.buckets = [buckets]Counts{}
+		w.sum = Counts{}
+		w.began = now
+	default:
+		for range steps {
+			w.current = (w.current + 1) % buckets
+			old := &w.buckets[w.current]
+			w.sum.Successes -= old.Successes
+			w.sum.Failures -= old.Failures
+			w.sum.Slow -= old.Slow
+			*old = Counts{}
+		}
+		w.began = w.began.Add(time.Duration(steps) * w.step)
+	}
+	if !ticking {
+		w.credit() // the window was empty of successes: these have just come
+	}
+	if ticking && (steps < 0 || steps >= 3) {
+		w.arm() // the timer is late, or of a clock that stands still
+	}
+}
+
+func (w *Window) credit() {
+	n := w.successes.Load()
+	c := Counts{Successes: n - w.credited}
+	w.credited = n
+	w.buckets[w.current].add(c)
+	w.sum.add(c)
+}
+
+func (w *Window) start() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ticking.Load() {
+		return
+	}
+	w.turn(time.Now())
+	w.ticking.Store(true)
+	w.arm()
+}
+
+// arm sets a new timer. An old one, which may belong to another bubble and must
+// not be touched then, finds that it is not the window's own any more.
+func (w *Window) arm() {
+	var t *time.Timer
+	t = time.AfterFunc(w.step, func() { w.tick(&t) })
+	w.timer = t
+}
+
+func (w *Window) tick(t **time.Timer) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.timer != *t {
+		return
+	}
+	w.turn(time.Now())
+	if w.timer != *t {
+		return // turn has armed another
+	}
+	if w.sum.Successes == 0 {
+		w.ticking.Store(false)
+		if w.successes.Load() == w.credited {
+			w.timer = nil
+			return
+		}
+		w.ticking.Store(true)
+	}
+	(*t).Reset(w.step)
+}
