@@ -1,0 +1,74 @@
+package stabilityhttp
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxPushback bounds what a server can ask for, so that no sum with it overflows.
+// Nobody waits that long: what does not fit a deadline is not waited for at all.
+const maxPushback = 365 * 24 * time.Hour
+
+// pushback returns how long a response asks its client to stay away, and whether
+// it does: its Retry-After, or else its RateLimit field where nothing is left
+// (draft-ietf-httpapi-ratelimit-headers-11, section 7). It is from 0 to
+// maxPushback whatever the header says.
+func pushback(h http.Header, now time.Time) (time.Duration, bool) {
+	if wait, ok := parseRetryAfter(h, now); ok {
+		return wait, true
+	}
+	return exhaustedFor(h)
+}
+
+// parseRetryAfter reads the field Retry-After (RFC 9110, section 10.2.3), seconds
+// or a date in any of the three forms. A date is taken against the response's own
+// Date where it has one, so that the clocks of both sides need not agree. One in
+// the past is 0. Anything else, a negative number too, is as if it were not there.
+func parseRetryAfter(h http.Header, now time.Time) (time.Duration, bool) {
+	value := strings.Trim(h.Get("Retry-After"), " \t")
+	if wait, ok := parseDigits(value, time.Second, maxPushback); ok {
+		return wait, true
+	}
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0, false
+	}
+	if date, err := http.ParseTime(h.Get("Date")); err == nil {
+		now = date
+	}
+	// Sub saturates where the difference is out of range.
+	return min(max(at.Sub(now), 0), maxPushback), true
+}
+
+// formatRetryAfter is wait in seconds, rounded up, and at least 1: a client that
+// came back at once would find what it found before.
+func formatRetryAfter(wait time.Duration) string {
+	return strconv.FormatInt(ceilSeconds(wait), 10)
+}
+
+// ceilSeconds is d in seconds, rounded up, and at least 1.
+func ceilSeconds(d time.Duration) int64 {
+	s := int64(d / time.Second)
+	if d%time.Second > 0 {
+		s++
+	}
+	return max(s, 1)
+}
+
+// parseDigits reads a number of units that is written with digits only. One past
+// the limit is the limit, however many digits it has.
+func parseDigits(s string, unit, limit time.Duration) (time.Duration, bool) {
+	if s == "" {
+		return 0, false
+	}
+	var n time.Duration
+	for _, c := range []byte(s) {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = min(n*10+time.Duration(c-'0'), limit/unit)
+	}
+	return n * unit, true
+}
