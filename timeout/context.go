@@ -17,8 +17,10 @@ import (
 // waits pays for one small allocation: this one. It cannot be spared, nor reused
 // for another call, because fn may keep its context for ever.
 //
-// After the release the context has ended, Canceled unless somebody had seen it
-// end otherwise before.
+// After the release the context has ended. How, is settled by the first look that
+// finds it ended: what nobody saw before the release is Canceled, and where both
+// the parent has ended and the deadline has passed unseen, it ended with the
+// parent.
 type deadlineCtx struct {
 	parent   context.Context
 	deadline time.Time
