@@ -1,0 +1,280 @@
+package keyed
+
+import (
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+	"unsafe"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crumplezone/stability"
+)
+
+func key(n int) string { return strconv.Itoa(n) }
+
+func TestDefaults(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newThings(stability.Keys{})
+		for n := range 5000 {
+			m.Get(key(n))
+		}
+		require.Equal(t, 1024, m.Len())
+
+		old := m.Get("old")
+		old.pinned = true
+		time.Sleep(15*time.Minute - time.Second)
+		m.Get("young")
+		require.Equal(t, 1024, m.Len(), "nothing is dropped for its age yet")
+	})
+}
+
+// Contract: 42
+func TestOneMemberForEachKey(t *testing.T) {
+	const goroutines, keys = 16, 500
+	m := newThings(stability.Keys{})
+	var got [goroutines][keys]*thing
+	var wg sync.WaitGroup
+	for g := range goroutines {
+		wg.Go(func() {
+			for _, n := range rand.Perm(keys) {
+				got[g][n] = m.Get(key(n))
+			}
+		})
+	}
+	wg.Wait()
+	for n := range keys {
+		for g := range goroutines {
+			require.Same(t, got[0][n], got[g][n])
+			require.Equal(t, key(n), got[g][n].key)
+		}
+	}
+	require.Equal(t, keys, m.Len())
+}
+
+// A million random keys from many goroutines, while some members are in use at any
+// moment: never more than the bound, and nobody finds the member it uses dropped.
+//
+// Contract: 42, 45
+func TestBoundHolds(t *testing.T) {
+	const goroutines, each, bound = 8, 125_000, 512
+	type counted struct {
+		key       string
+		inUse     atomic.Int64
+		forgotten atomic.Int64
+	}
+	var made, forgotten atomic.Int64
+	m := New(stability.Keys{Max: bound},
+		func(key string) *counted { made.Add(1); return &counted{key: key} },
+		func(c *counted) bool { return c.inUse.Load() == 0 },
+		func(c *counted) { c.forgotten.Add(1); forgotten.Add(1) })
+	var wg sync.WaitGroup
+	for g := range goroutines {
+		wg.Go(func() {
+			rnd := rand.New(rand.NewPCG(uint64(g), 0))
+			var held [16]*counted
+			for n := range each {
+				k := key(rnd.IntN(1_000_000))
+				if n%4 == 0 {
+					k = key(rnd.IntN(100)) // some are busy
+				}
+				c := m.Get(k)
+				if c.key != k && c.key != stability.OverflowKey {
+					t.Errorf("Get(%q) returned the member of %q", k, c.key)
+				}
+				c.inUse.Add(1)
+				if old := held[n%len(held)]; old != nil {
+					old.inUse.Add(-1)
+				}
+				held[n%len(held)] = c
+				if n%1000 == 0 && m.Len() > bound+1 {
+					t.Errorf("%d members", m.Len())
+				}
+			}
+		})
+	}
+	wg.Wait()
+	members := 0
+	for c := range m.All() {
+		members++
+		require.Zero(t, c.forgotten.Load())
+	}
+	require.LessOrEqual(t, members, bound+1)
+	require.EqualValues(t, made.Load(), forgotten.Load()+int64(members), "each that was made is a member or was told to forget, once")
+}
+
+// Members that are asked for stay, however many other keys come.
+func TestSecondChance(t *testing.T) {
+	m := newThings(stability.Keys{Max: 100})
+	var hot []*thing
+	for n := range 10 {
+		hot = append(hot, m.Get("hot"+key(n)))
+	}
+	for n := range 100_000 {
+		m.Get(key(n))
+		require.Same(t, hot[n%10], m.Get("hot"+key(n%10)))
+	}
+}
+
+// Contract: 42
+func TestOverflow(t *testing.T) {
+	m := newThings(stability.Keys{Max: 3})
+	for n := range 3 {
+		m.Get(key(n)).pinned = true
+	}
+	over := m.Get("more")
+	require.Equal(t, stability.OverflowKey, over.key)
+	require.Same(t, over, m.Get("still more"))
+	require.Same(t, over, m.Get(stability.OverflowKey))
+	require.Equal(t, 4, m.Len())
+
+	m.Get("1").pinned = false
+	more := m.Get("more")
+	require.Equal(t, "more", more.key, "there is room again")
+	require.Equal(t, 4, m.Len())
+	more.pinned = true
+	require.Equal(t, stability.OverflowKey, m.Get("1").key, "the one that made it")
+}
+
+// The overflow member's own key never makes a second member.
+func TestOverflowKey(t *testing.T) {
+	m := newThings(stability.Keys{Max: 3})
+	over := m.Get(stability.OverflowKey)
+	m.Get("a")
+	require.Same(t, over, m.Get(stability.OverflowKey))
+	require.Equal(t, 2, m.Len())
+}
+
+// Members that nobody asks for go when other keys come, none before IdleFor and all
+// by twice that; those in use stay.
+func TestIdleFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newThings(stability.Keys{Max: 2000, IdleFor: time.Minute})
+		for n := range 1000 {
+			m.Get(key(n))
+		}
+		m.Get("7").pinned = true
+		var busy []*thing
+		for second := range 120 {
+			time.Sleep(time.Second)
+			busy = append(busy, m.Get("busy"))
+			m.Get("x" + key(second))
+			if second < 59 {
+				require.Equal(t, 1000+1+second+1, m.Len())
+			}
+		}
+		require.LessOrEqual(t, m.Len(), 2+120)
+		require.Equal(t, "7", m.Get("7").key)
+		require.Zero(t, m.Get("7").forgotten)
+		for _, b := range busy {
+			require.Same(t, busy[0], b)
+		}
+	})
+}
+
+// However many keys come while all members would lose something, each costs the
+// same small search, at any size of the map.
+func TestSearchIsBounded(t *testing.T) {
+	const bound = 20_000
+	looked := 0
+	m := New(stability.Keys{Max: bound},
+		func(key string) *thing { return &thing{key: key, pinned: true} },
+		func(t *thing) bool { looked++; return !t.pinned }, nil)
+	for n := range bound {
+		m.Get(key(n))
+	}
+	looked = 0
+	const attempts = 10_000
+	for n := range attempts {
+		require.Equal(t, stability.OverflowKey, m.Get("x"+key(n)).key)
+	}
+	require.LessOrEqual(t, looked, maxSteps+attempts*searchSteps)
+
+	// The one that can go is found within a round.
+	m.Get("5000").pinned = false
+	rounds := 0
+	for m.Get("new").key != "new" {
+		rounds++
+	}
+	require.LessOrEqual(t, rounds, 1+bound/searchSteps)
+}
+
+// A member that Get has just returned is not the one that makes room for the next.
+func TestJustReturnedStays(t *testing.T) {
+	m := newThings(stability.Keys{Max: 64})
+	for n := range 10_000 {
+		got := m.Get(key(n))
+		m.Get(key(n + 1))
+		require.Zero(t, got.forgotten)
+	}
+}
+
+// A panic of create leaves the map as it was.
+func TestCreatePanics(t *testing.T) {
+	fail := true
+	m := New(stability.Keys{}, func(key string) *thing {
+		if fail {
+			panic("create")
+		}
+		return &thing{key: key}
+	}, func(*thing) bool { return true }, nil)
+	require.PanicsWithValue(t, "create", func() { m.Get("a") })
+	require.Zero(t, m.Len())
+	fail = false
+	require.Equal(t, "a", m.Get("a").key)
+}
+
+// A member's key does not keep alive what the caller cut it from.
+func TestKeyIsCopied(t *testing.T) {
+	m := newThings(stability.Keys{})
+	large := strings.Repeat("x", 1<<20)
+	got := m.Get(large[:3])
+	require.Equal(t, "xxx", got.key)
+	require.NotSame(t, unsafe.StringData(large), unsafe.StringData(got.key))
+}
+
+// The table shrinks when members go.
+func TestTableShrinks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newThings(stability.Keys{Max: 100_000, IdleFor: time.Minute})
+		for n := range 100_000 {
+			m.Get(key(n))
+		}
+		for n := range 1000 {
+			time.Sleep(time.Minute)
+			m.Get("x" + key(n))
+		}
+		require.Less(t, m.Len(), 1000)
+		require.LessOrEqual(t, len(*m.table.slots.Load()), 16*1000)
+		for e := range m.All() {
+			require.Same(t, e, m.Get(e.key))
+		}
+	})
+}
+
+func TestAllStops(t *testing.T) {
+	m := newThings(stability.Keys{})
+	for n := range 10 {
+		m.Get(key(n))
+	}
+	seen := 0
+	for range m.All() {
+		if seen++; seen == 3 {
+			break
+		}
+	}
+	require.Equal(t, 3, seen)
+}
+
+func TestGetDoesNotAllocate(t *testing.T) {
+	m := newThings(stability.Keys{Max: 1})
+	m.Get("a").pinned = true
+	m.Get("b")
+	require.Zero(t, testing.AllocsPerRun(1000, func() { m.Get("a") }), "a member")
+	require.Zero(t, testing.AllocsPerRun(1000, func() { m.Get("b") }), "the overflow member")
+}

@@ -1,0 +1,135 @@
+package keyed
+
+import (
+	"hash/maphash"
+	"sync/atomic"
+)
+
+// minSlots is the size of an empty table, a power of two as all sizes are.
+const minSlots = 16
+
+// A table finds members by key: open addressing with linear probing, at most half
+// full. One goroutine at a time writes, and any number read without a lock.
+//
+// A reader may meet a write halfway and not find a member that is there; it then
+// looks again under the writer's lock. It never finds the wrong one, because what it
+// finds has the key it looked for. So a removal can move members back into the gap
+// (Knuth, The Art of Computer Programming, vol. 3, 6.4, algorithm R), and no
+// tombstones gather.
+type table[T any] struct {
+	seed  maphash.Seed
+	slots atomic.Pointer[[]slot[T]]
+	len   int // of the writer
+}
+
+// A slot is empty while member is nil. The tag is a part of the member's hash,
+// which saves most readers from following the pointers of others; a tag that is
+// not the member's, in the middle of a write, costs only a second look.
+type slot[T any] struct {
+	tag    atomic.Uint32
+	member atomic.Pointer[member[T]]
+}
+
+func (t *table[T]) init() {
+	t.seed = maphash.MakeSeed()
+	slots := make([]slot[T], minSlots)
+	t.slots.Store(&slots)
+}
+
+// hash depends on a seed, so that nobody can choose keys that collide.
+func (t *table[T]) hash(key string) uint64 { return maphash.String(t.seed, key) }
+
+func tag(hash uint64) uint32 { return uint32(hash >> 32) }
+
+func (t *table[T]) find(hash uint64, key string) *member[T] {
+	slots := *t.slots.Load()
+	mask := uint64(len(slots) - 1)
+	// Half of the slots are empty. The count is for a reader whom writes keep
+	// moving ahead of.
+	for i := range uint64(len(slots)) {
+		s := &slots[(hash+i)&mask]
+		if s.tag.Load() != tag(hash) {
+			if s.member.Load() == nil {
+				return nil
+			}
+			continue
+		}
+		e := s.member.Load()
+		if e == nil {
+			return nil
+		}
+		if e.hash == hash && e.key == key {
+			return e
+		}
+	}
+	return nil
+}
+
+func (t *table[T]) put(e *member[T]) {
+	t.len++
+	if slots := *t.slots.Load(); 2*t.len > len(slots) {
+		t.resize(2 * len(slots))
+	}
+	place(*t.slots.Load(), e)
+}
+
+func place[T any](slots []slot[T], e *member[T]) {
+	mask := uint64(len(slots) - 1)
+	i := e.hash & mask
+	for slots[i].member.Load() != nil {
+		i = (i + 1) & mask
+	}
+	slots[i].set(e)
+}
+
+func (s *slot[T]) set(e *member[T]) {
+	s.member.Store(e)
+	s.tag.Store(tag(e.hash))
+}
+
+func (t *table[T]) remove(e *member[T]) {
+	slots := *t.slots.Load()
+	mask := uint64(len(slots) - 1)
+	gap := e.hash & mask
+	for slots[gap].member.Load() != e {
+		gap = (gap + 1) & mask
+	}
+	for i := gap; ; {
+		i = (i + 1) & mask
+		next := slots[i].member.Load()
+		if next == nil {
+			break
+		}
+		// next may fill the gap if that is no further from its home than it is.
+		if home := next.hash & mask; (i-home)&mask >= (i-gap)&mask {
+			slots[gap].set(next)
+			gap = i
+		}
+	}
+	slots[gap].member.Store(nil)
+	t.len--
+	if len(slots) > minSlots && 8*t.len < len(slots) {
+		t.resize(len(slots) / 2)
+	}
+}
+
+// resize moves the members to a new array. Readers of the old one still find what
+// was there.
+func (t *table[T]) resize(n int) {
+	slots := make([]slot[T], n)
+	for _, e := range t.members() {
+		place(slots, e)
+	}
+	t.slots.Store(&slots)
+}
+
+func (t *table[T]) members() []*member[T] {
+	members := make([]*member[T], 0, t.len)
+	slots := *t.slots.Load()
+	for i := range slots {
+		if e := slots[i].member.Load(); e != nil {
+			members = append(members, e)
+		}
+	}
+	return members
+}
