@@ -115,7 +115,7 @@ func (w *Window) turn(now time.Time) {
 	case steps >= buckets:
 		w.buckets = [buckets]Counts{}
 		w.sum = Counts{}
-		w.began = now
+		w.began = w.began.Add(time.Duration(steps) * w.step)
 	default:
 		for range steps {
 			w.current = (w.current + 1) % buckets

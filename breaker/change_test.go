@@ -1,0 +1,164 @@
+package breaker_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crumplezone/stability/breaker"
+)
+
+// requireAlternating fails unless the changes follow one another without a gap.
+func requireAlternating(t *testing.T, changes []breaker.Change) {
+	t.Helper()
+	from := breaker.Closed
+	for i, c := range changes {
+		require.Equal(t, from, c.From, "change %d of %v", i, changes)
+		require.NotEqual(t, c.From, c.To)
+		from = c.To
+	}
+}
+
+// Contract: 10
+func TestOneChangePerTransition(t *testing.T) {
+	const goroutines = 100_000
+	synctest.Test(t, func(t *testing.T) {
+		var changes []breaker.Change // no lock: listeners never run at the same time
+		var telling atomic.Bool
+		b := breaker.New(breaker.Config{OnChange: func(c breaker.Change) {
+			if telling.Swap(true) {
+				t.Error("two listeners at a time")
+			}
+			changes = append(changes, c)
+			runtime.Gosched()
+			telling.Store(false)
+		}})
+		storm := func(call func(context.Context) error) {
+			var wg sync.WaitGroup
+			start := make(chan struct{})
+			for range goroutines / 10 {
+				wg.Go(func() {
+					<-start
+					for range 10 {
+						_ = b.Run(t.Context(), call)
+					}
+				})
+			}
+			close(start)
+			wg.Wait()
+		}
+		for range 3 {
+			storm(failed)
+			require.Equal(t, breaker.Open, b.State())
+			time.Sleep(b.Stats().RetryAfter)
+			storm(ok)
+			require.Equal(t, breaker.Closed, b.State())
+		}
+		requireAlternating(t, changes)
+		require.Len(t, changes, 9)
+		for i, c := range changes {
+			require.Equal(t, []breaker.State{breaker.Open, breaker.HalfOpen, breaker.Closed}[i%3], c.To)
+		}
+		require.EqualValues(t, 3, b.Stats().Opened)
+	})
+}
+
+// Contract: 10
+func TestListenerMayUseTheBreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b *breaker.Breaker
+		var changes []breaker.Change
+		b = breaker.New(breaker.Config{Consecutive: 1, OnChange: func(c breaker.Change) {
+			changes = append(changes, c)
+			require.Equal(t, c.To, b.State())
+			_ = b.Stats()
+			_ = b.Run(context.Background(), ok)
+			if c.Cause == breaker.CauseConsecutive {
+				b.Reset()
+			}
+		}})
+		_ = b.Run(t.Context(), failed)
+		requireAlternating(t, changes)
+		require.Equal(t, breaker.CauseReset, changes[1].Cause)
+		require.Equal(t, breaker.Closed, b.State())
+	})
+}
+
+// Contract: 10
+func TestPanickingListenerBreaksNothingForOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var changes []breaker.Change
+		var b *breaker.Breaker
+		b = breaker.New(breaker.Config{Consecutive: 1, OnChange: func(c breaker.Change) {
+			changes = append(changes, c)
+			if len(changes) == 1 {
+				b.Reset() // pending while this one is told
+				panic("listener")
+			}
+		}})
+		require.PanicsWithValue(t, "listener", func() { _ = b.Run(t.Context(), failed) })
+		require.Len(t, changes, 2, "the next change is told all the same")
+		requireAlternating(t, changes)
+		require.NoError(t, b.Run(t.Context(), ok))
+		_ = b.Run(t.Context(), failed)
+		require.Len(t, changes, 3)
+	})
+}
+
+// Contract: 10
+func TestSlowListenerHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var changes []breaker.Change
+		wait := make(chan struct{})
+		b := breaker.New(breaker.Config{Consecutive: 1, OnChange: func(c breaker.Change) {
+			<-wait
+			changes = append(changes, c)
+		}})
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			_ = b.Run(t.Context(), failed)
+		}()
+		synctest.Wait()
+		require.ErrorIs(t, b.Run(t.Context(), ok), breaker.ErrOpen)
+		time.Sleep(b.Stats().RetryAfter)
+		require.NoError(t, b.Run(t.Context(), ok))
+		require.Equal(t, breaker.Closed, b.State())
+		require.Empty(t, changes)
+		close(wait)
+		<-done
+		require.Len(t, changes, 3, "who was slow tells of what came meanwhile")
+		requireAlternating(t, changes)
+	})
+}
+
+func TestChangesAreLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		b := breaker.New(breaker.Config{
+			Name: "payments", Consecutive: 1, Logger: slog.New(slog.NewJSONHandler(&out, nil)),
+		})
+		_ = b.Run(t.Context(), failed)
+		b.Reset()
+		var lines []map[string]any
+		for dec := json.NewDecoder(&out); dec.More(); {
+			var line map[string]any
+			require.NoError(t, dec.Decode(&line))
+			delete(line, "time")
+			lines = append(lines, line)
+		}
+		require.Equal(t, []map[string]any{
+			{"level": "WARN", "msg": "breaker changed state", "name": "payments", "from": "closed", "to": "open", "cause": "consecutive"},
+			{"level": "INFO", "msg": "breaker changed state", "name": "payments", "from": "open", "to": "closed", "cause": "reset"},
+		}, lines)
+	})
+}

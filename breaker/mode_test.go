@@ -1,0 +1,137 @@
+package breaker_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/breaker"
+)
+
+// Contract: 12
+func TestForceOpenAdmitsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var changes []breaker.Change
+		b := breaker.New(breaker.Config{OnChange: func(c breaker.Change) { changes = append(changes, c) }})
+		b.ForceOpen()
+		b.ForceOpen()
+		for range 1000 {
+			require.ErrorIs(t, b.Run(t.Context(), ok), breaker.ErrOpen)
+			time.Sleep(time.Second)
+		}
+		require.Equal(t, breaker.Open, b.State())
+		require.Equal(t, breaker.ForcedOpen, b.Stats().Mode)
+		require.Zero(t, b.Stats().RetryAfter)
+		b.Auto()
+		require.Equal(t, breaker.Closed, b.State())
+		require.NoError(t, b.Run(t.Context(), ok))
+		requireAlternating(t, changes)
+		require.Len(t, changes, 2)
+	})
+}
+
+// Contract: 12
+func TestForceClosedRefusesNothingAndCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := opened(t, breaker.Config{Consecutive: 5})
+		b.ForceClosed()
+		require.Equal(t, breaker.Closed, b.State())
+		for range 100 {
+			require.ErrorIs(t, b.Run(t.Context(), failed), errCall)
+		}
+		require.Equal(t, breaker.Counts{Failures: 100}, b.Stats().Window)
+		require.Equal(t, breaker.Closed, b.State())
+		b.Auto()
+		require.Equal(t, breaker.Open, b.State(), "Auto takes up what the calls have shown")
+
+		b.ForceClosed()
+		for range 20 {
+			require.NoError(t, b.Run(t.Context(), ok))
+		}
+		b.Auto()
+		require.Equal(t, breaker.Closed, b.State())
+	})
+}
+
+// Contract: 12
+func TestAutoTakesUpTheStateFromBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := opened(t, breaker.Config{})
+		b.ForceClosed()
+		require.NoError(t, b.Run(t.Context(), ok)) // too few calls to judge by
+		b.Auto()
+		require.Equal(t, breaker.Open, b.State())
+
+		b.ForceOpen()
+		time.Sleep(time.Minute)
+		b.Auto()
+		require.Equal(t, breaker.HalfOpen, b.State(), "its open time is over")
+		require.NoError(t, b.Run(t.Context(), ok))
+		require.Equal(t, breaker.Closed, b.State())
+	})
+}
+
+// A probe under way ends on the state machine also while the breaker is forced.
+//
+// Contract: 1, 12
+func TestProbeEndsWhileForced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := probing(t, breaker.Config{})
+		probe, err := b.Enter(t.Context())
+		require.NoError(t, err)
+		b.ForceOpen()
+		require.NoError(t, probe.Done(nil))
+		require.Equal(t, breaker.Open, b.State())
+		b.Auto()
+		require.Equal(t, breaker.Closed, b.State())
+	})
+}
+
+// Contract: 12
+func TestObserveRefusesNothingAndReports(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var changes []breaker.Change
+		b := breaker.New(breaker.Config{
+			Observe: true, Consecutive: 3,
+			OnChange: func(c breaker.Change) { changes = append(changes, c) },
+		})
+		for range 10 {
+			require.ErrorIs(t, b.Run(t.Context(), failed), errCall)
+		}
+		require.Equal(t, breaker.Open, b.State())
+		require.EqualValues(t, 7, b.Stats().Observed)
+		require.Equal(t, stability.Calls{Failed: 10}, b.Stats().Calls)
+		time.Sleep(b.Stats().RetryAfter)
+		require.NoError(t, b.Run(t.Context(), ok))
+		require.Equal(t, breaker.Closed, b.State())
+		require.Len(t, changes, 3)
+	})
+}
+
+func TestResetForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := probing(t, breaker.Config{OpenFor: time.Second})
+		require.Error(t, b.Run(t.Context(), failed)) // the open time has grown
+		late, _ := b.Enter(t.Context())
+		b.Reset()
+		require.Equal(t, breaker.Closed, b.State())
+		require.Equal(t, breaker.Counts{}, b.Stats().Window)
+		_ = late.Done(errCall)
+		require.Equal(t, breaker.Closed, b.State(), "a call of before does not count")
+		require.Error(t, b.Run(t.Context(), failed))
+		require.LessOrEqual(t, b.Stats().RetryAfter, time.Second)
+	})
+}
+
+func TestNilBreaker(t *testing.T) {
+	var b *breaker.Breaker
+	b.ForceOpen()
+	b.ForceClosed()
+	b.Auto()
+	b.Reset()
+	require.Equal(t, breaker.Closed, b.State())
+	require.Zero(t, b.Stats())
+}
