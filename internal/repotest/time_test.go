@@ -46,7 +46,8 @@ type testFunc struct {
 }
 
 // realWaits finds the sleeping and polling in a folder's tests that a real clock times: what a test reaches without
-// passing through synctest.Test, or through a helper of the folder that calls it.
+// passing through synctest.Test, or through a helper of the folder that calls it. A function value of a test that opens
+// a bubble is taken to run in it, unless it is the body of a subtest.
 func realWaits(sources []source) []string {
 	funcs := map[string][]*testFunc{}
 	for _, s := range sources {
@@ -97,8 +98,21 @@ func declName(decl ast.Decl) string {
 }
 
 func (f *testFunc) inspect(s source, funcs map[string][]*testFunc) {
+	opens := false
+	subtests := map[ast.Expr]bool{}
+	ast.Inspect(f.decl.Body, func(n ast.Node) bool {
+		if call, ok := n.(*ast.CallExpr); ok {
+			opens = opens || opensBubble(call, funcs)
+			if len(call.Args) == 2 && (isCall(call, "t", "Run") || isCall(call, "b", "Run")) {
+				subtests[call.Args[1]] = true
+			}
+		}
+		return true
+	})
 	ast.Inspect(f.decl.Body, func(n ast.Node) bool {
 		switch n := n.(type) {
+		case *ast.FuncLit:
+			return !opens || subtests[n]
 		case *ast.CallExpr:
 			if opensBubble(n, funcs) {
 				return false
@@ -160,9 +174,11 @@ func TestB(t *testing.T) { synctest.Test(t, func(t *testing.T) { time.Sleep(1); 
 func TestC(t *testing.T) { bubble(t, func() { time.Sleep(1); inside() }); outside() }
 func bubble(t *testing.T, f func()) { synctest.Test(t, func(*testing.T) { f() }) }
 func inside() { time.Sleep(1) }
+func TestD(t *testing.T) { wait := func() { time.Sleep(1) }; t.Run("", func(t *testing.T) { bubble(t, wait) }) }
+func TestE(t *testing.T) { t.Run("", func(t *testing.T) { time.Sleep(1); bubble(t, nil) }) }
 func outside() {
 	require.Eventually(nil, nil, 1, 1)
 }
 `
-	require.ElementsMatch(t, []string{"x_test.go:2", "x_test.go:8"}, realWaits([]source{parseText(t, "x_test.go", text)}))
+	require.ElementsMatch(t, []string{"x_test.go:2", "x_test.go:8", "x_test.go:10"}, realWaits([]source{parseText(t, "x_test.go", text)}))
 }
