@@ -1,0 +1,219 @@
+package retry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/crumplezone/stability/internal/stripe"
+)
+
+// BudgetConfig configures a [Budget]. The zero value is valid.
+type BudgetConfig struct {
+	// Ratio is how many retries each call of the last Window pays for, above 0 and
+	// at most 100. Default 0.2.
+	Ratio float64
+	// MinPerSecond is how many retries a second are paid for without calls, so
+	// that a client of little traffic can retry at all: MinPerSecond times Window
+	// of them within a Window. Above 0, at most 1e6; a tiny value is as good as
+	// none. Default 1.
+	MinPerSecond float64
+	// Window is how long a call counts, at least 10ms: what calls earned in a long
+	// quiet time is not there to be spent on an outage. It slides, in ten steps.
+	// Default 10s.
+	Window time.Duration
+}
+
+// Validate reports the first field that is not usable, as the error that
+// [NewBudget] panics with.
+func (c BudgetConfig) Validate() error {
+	switch {
+	case math.IsNaN(c.Ratio) || c.Ratio < 0 || c.Ratio > maxRatio:
+		return fmt.Errorf("retry: BudgetConfig.Ratio must be from 0 to %d", maxRatio)
+	case math.IsNaN(c.MinPerSecond) || c.MinPerSecond < 0 || c.MinPerSecond > maxMinPerSecond:
+		return fmt.Errorf("retry: BudgetConfig.MinPerSecond must be from 0 to %d", maxMinPerSecond)
+	case c.Window < 0:
+		return errors.New("retry: BudgetConfig.Window must not be negative")
+	case c.Window > 0 && c.Window < minWindow:
+		return fmt.Errorf("retry: BudgetConfig.Window must be at least %v", minWindow)
+	}
+	return nil
+}
+
+const (
+	maxRatio        = 100
+	maxMinPerSecond = 1_000_000
+	minWindow       = 10 * time.Millisecond
+)
+
+// A Budget bounds how many retries and hedges are made, over all policies that
+// share it. Calls earn, retries and hedges spend. Within each span of a Window, and
+// however many goroutines call,
+//
+//	retries ≤ Ratio × calls + MinPerSecond × Window
+//
+// So the load that reaches the
+// dependency stays below (1 + Ratio) times that of the calls, plus the floor, also
+// when all of them fail; and as calls earn anew, the budget refills.
+//
+// A call earns once in each budget, through however many policies with that budget
+// it passes, and a retry does not earn.
+//
+// All methods may be called by any number of goroutines, and none blocks for
+// longer than a reading takes.
+type Budget struct {
+	unlimited bool
+	ratio     float64
+	floor     float64
+	step      time.Duration
+	began     time.Time
+
+	calls   stripe.Counter // all there were
+	present atomic.Int64   // the number of the present slot; written under mu
+
+	mu    sync.Mutex
+	slots [slots]slot // slot n at n % slots
+	spent int64       // in all slots
+}
+
+// slots is how many steps a window has, the present one included.
+const slots = 10
+
+type slot struct {
+	before int64 // calls before the slot began
+	spent  int64
+}
+
+// NewBudget returns a budget. It panics with the error of [BudgetConfig.Validate]
+// when cfg is not usable.
+func NewBudget(cfg BudgetConfig) *Budget {
+	if err := cfg.Validate(); err != nil {
+		panic(err)
+	}
+	if cfg.Ratio == 0 {
+		cfg.Ratio = 0.2
+	}
+	if cfg.MinPerSecond == 0 {
+		cfg.MinPerSecond = 1
+	}
+	if cfg.Window == 0 {
+		cfg.Window = 10 * time.Second
+	}
+	return &Budget{
+		ratio: cfg.Ratio,
+		floor: cfg.MinPerSecond * cfg.Window.Seconds(),
+		step:  cfg.Window / slots,
+		began: time.Now(),
+	}
+}
+
+// Unlimited returns a budget that pays for everything: for tests, and for calls
+// that cannot harm anyone however often they are made.
+func Unlimited() *Budget { return &Budget{unlimited: true} }
+
+// Earn counts a call, and returns the context to make it under: what it passes
+// further in does not earn in this budget again. It is for those who write a policy
+// that spends from a Budget; a [Retry] does it by itself.
+func (b *Budget) Earn(ctx context.Context) context.Context {
+	outer := markOf(ctx)
+	if !b.earn(outer) {
+		return ctx
+	}
+	return &mark{Context: ctx, outer: outer, attempt: outer.number(), budget: b}
+}
+
+func (b *Budget) earn(outer *mark) bool {
+	if b.unlimited || outer.number() > 1 || outer.earned(b) {
+		return false
+	}
+	// One comparison, but for the first call of a slot.
+	if n := b.clock(); n > b.present.Load() {
+		b.mu.Lock()
+		b.turn(n)
+		b.mu.Unlock()
+	}
+	b.calls.Add(1)
+	return true
+}
+
+// Spend pays for one retry or hedge. It returns false, and takes nothing, when the
+// budget has not enough left.
+func (b *Budget) Spend() bool {
+	_, ok := b.spend()
+	return ok
+}
+
+// spend returns the slot that paid.
+func (b *Budget) spend() (int64, bool) {
+	if b.unlimited {
+		return 0, true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.turn(b.clock())
+	if b.spent >= b.limit() {
+		return 0, false
+	}
+	n := b.present.Load()
+	b.slots[n%slots].spent++
+	b.spent++
+	return n, true
+}
+
+// refund takes back a spend of slot n for a retry that was not made.
+func (b *Budget) refund(n int64) {
+	if b.unlimited {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n > b.present.Load()-slots { // else it has left the window
+		b.slots[n%slots].spent--
+		b.spent--
+	}
+}
+
+// clock returns the number of the slot that the present moment is in.
+func (b *Budget) clock() int64 { return int64(time.Since(b.began) / b.step) }
+
+// turn makes slot n the present one, unless a later one is. The caller holds mu.
+func (b *Budget) turn(n int64) {
+	present := b.present.Load()
+	if n <= present {
+		return
+	}
+	calls := b.calls.Load()
+	for i := max(present, n-slots) + 1; i <= n; i++ {
+		s := &b.slots[i%slots]
+		b.spent -= s.spent
+		*s = slot{before: calls}
+	}
+	b.present.Store(n)
+}
+
+// limit is how many retries the calls of the window pay for. The caller holds mu.
+func (b *Budget) limit() int64 {
+	oldest := b.slots[(b.present.Load()+1)%slots]
+	return int64(b.ratio*float64(b.calls.Load()-oldest.before) + b.floor)
+}
+
+// BudgetStats is what a [Budget] has left.
+type BudgetStats struct {
+	Limit int64 // retries and hedges that the present window pays for
+	Spent int64 // retries and hedges of the present window
+}
+
+// Stats returns a reading of the moment.
+func (b *Budget) Stats() BudgetStats {
+	if b.unlimited {
+		return BudgetStats{Limit: math.MaxInt64}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.turn(b.clock())
+	return BudgetStats{Limit: b.limit(), Spent: b.spent}
+}

@@ -1,0 +1,181 @@
+package retry_test
+
+import (
+	"context"
+	"math"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crumplezone/stability/retry"
+)
+
+// fail makes calls that all fail, from as many goroutines as callers, and returns
+// how many attempts there were.
+func fail(calls, callers int, policies ...*retry.Retry) int64 {
+	var attempts atomic.Int64
+	var wg sync.WaitGroup
+	for i := range callers {
+		wg.Go(func() {
+			for range calls / callers {
+				_ = policies[i%len(policies)].Run(context.Background(), func(context.Context) error {
+					attempts.Add(1)
+					return errCall
+				})
+			}
+		})
+	}
+	wg.Wait()
+	return attempts.Load()
+}
+
+// On defaults: the ratio is 0.2, and the floor 10 in each window of 10s. A serial
+// caller that pauses between attempts takes long, and earns the floor again in each
+// window; without the floor it keeps to the ratio.
+//
+// Contract: 30
+func TestBudgetBoundsAmplification(t *testing.T) {
+	const calls = 1000
+	for _, callers := range []int{1, 100, 1000} {
+		synctest.Test(t, func(t *testing.T) {
+			r := retry.New(retry.Config{})
+			began := time.Now()
+			attempts := fail(calls, callers, r)
+			windows := 1 + int64(time.Since(began)/(10*time.Second))
+			require.LessOrEqual(t, attempts, int64(1.2*calls)+10*windows)
+			require.LessOrEqual(t, attempts, int64(1.25*calls)+10)
+			require.GreaterOrEqual(t, attempts, int64(1.1*calls), "and what is earned can be spent")
+			require.Equal(t, attempts, r.Stats().Attempts)
+			require.Positive(t, r.Stats().OverBudget)
+		})
+	}
+}
+
+// Contract: 30
+func TestBudgetIsShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := retry.NewBudget(retry.BudgetConfig{Ratio: 0.5, MinPerSecond: 1})
+		var policies []*retry.Retry
+		for range 10 {
+			policies = append(policies, retry.New(retry.Config{Budget: b}))
+		}
+		attempts := fail(1000, 1000, policies...)
+		require.LessOrEqual(t, attempts, int64(1510))
+		require.Equal(t, attempts-1000, b.Stats().Spent)
+		for range 10 {
+			b.Spend()
+		}
+		require.Equal(t, retry.BudgetStats{Limit: 510, Spent: 510}, b.Stats(), "hedges spend from what retries left")
+		require.False(t, b.Spend())
+	})
+}
+
+// Contract: 30
+func TestBudgetRefills(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := retry.NewBudget(retry.BudgetConfig{Ratio: 0.1, MinPerSecond: 1e-9})
+		r := retry.New(retry.Config{Budget: b, Attempts: 100})
+		require.EqualValues(t, 1100, fail(1000, 1, r), "all that was earned is spent")
+		require.False(t, b.Spend())
+		for range 10 {
+			require.NoError(t, r.Run(t.Context(), ok))
+		}
+		require.True(t, b.Spend(), "ten calls pay for a retry")
+		require.False(t, b.Spend())
+		time.Sleep(time.Hour)
+		require.Equal(t, retry.BudgetStats{}, b.Stats())
+		require.False(t, b.Spend(), "an idle hour earns nothing")
+	})
+}
+
+// A long good time does not bank retries for a bad one.
+//
+// Contract: 30
+func TestBudgetForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := retry.NewBudget(retry.BudgetConfig{})
+		for range 3600 {
+			for range 10 {
+				b.Earn(t.Context())
+			}
+			time.Sleep(time.Second)
+		}
+		limit := b.Stats().Limit
+		require.LessOrEqual(t, limit, int64(0.2*100+10))
+		require.GreaterOrEqual(t, limit, int64(0.2*90+10))
+	})
+}
+
+// The calls of a window pay once: spending late in it does not pay again in the
+// next one.
+func TestSlidingWindowPaysOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := retry.NewBudget(retry.BudgetConfig{Ratio: 1, MinPerSecond: 1e-9})
+		for range 100 {
+			b.Earn(t.Context())
+		}
+		time.Sleep(9*time.Second + 500*time.Millisecond)
+		spent := 0
+		for range 40 {
+			for b.Spend() {
+				spent++
+			}
+			time.Sleep(500 * time.Millisecond)
+		}
+		require.Equal(t, 100, spent)
+	})
+}
+
+// Contract: 30
+func TestCallEarnsOnceInEachBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := retry.NewBudget(retry.BudgetConfig{Ratio: 1, MinPerSecond: 1e-9})
+		other := retry.NewBudget(retry.BudgetConfig{Ratio: 1, MinPerSecond: 1e-9})
+		outer := retry.New(retry.Config{Budget: shared})
+		middle := retry.New(retry.Config{Budget: other})
+		inner := retry.New(retry.Config{Budget: shared})
+		_ = outer.Run(t.Context(), func(ctx context.Context) error {
+			return middle.Run(ctx, func(ctx context.Context) error {
+				return inner.Run(ctx, func(ctx context.Context) error {
+					shared.Earn(other.Earn(ctx))
+					return errCall
+				})
+			})
+		})
+		require.Equal(t, retry.BudgetStats{Limit: 1, Spent: 1}, shared.Stats())
+		require.Equal(t, retry.BudgetStats{Limit: 1}, other.Stats(), "a retry does not earn")
+	})
+}
+
+func TestUnlimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := retry.New(retry.Config{Budget: retry.Unlimited()})
+		require.EqualValues(t, 3000, fail(1000, 10, r))
+		require.Equal(t, retry.BudgetStats{Limit: math.MaxInt64}, r.Stats().Budget)
+	})
+}
+
+// Contract: 41
+func TestBudgetConfig(t *testing.T) {
+	for _, cfg := range []retry.BudgetConfig{
+		{Ratio: -1}, {Ratio: 101}, {Ratio: math.NaN()}, {Ratio: math.Inf(1)}, {Ratio: math.MaxFloat64},
+		{MinPerSecond: -1}, {MinPerSecond: 2e6}, {MinPerSecond: math.NaN()}, {MinPerSecond: math.Inf(1)}, {MinPerSecond: math.Inf(-1)},
+		{Window: -1}, {Window: time.Millisecond},
+	} {
+		err := cfg.Validate()
+		require.ErrorContains(t, err, "retry: BudgetConfig.")
+		require.PanicsWithError(t, err.Error(), func() { retry.NewBudget(cfg) })
+	}
+	for _, cfg := range []retry.BudgetConfig{
+		{}, {Ratio: math.SmallestNonzeroFloat64}, {Ratio: 100}, {MinPerSecond: 1e6}, {Window: math.MaxInt64}, {Window: 10 * time.Millisecond},
+	} {
+		require.NoError(t, cfg.Validate())
+		b := retry.NewBudget(cfg)
+		b.Earn(t.Context())
+		require.GreaterOrEqual(t, b.Stats().Limit, int64(0))
+	}
+}

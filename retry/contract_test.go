@@ -1,0 +1,29 @@
+package retry_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/policytest"
+	"github.com/crumplezone/stability/retry"
+)
+
+// The suite's calls end in errors that must come back as they are, so nothing is
+// retryable here. What retrying adds is tested beside it.
+//
+// Contract: 44
+func TestContract(t *testing.T) {
+	policytest.Policy{
+		New: func() stability.Policy {
+			return retry.New(retry.Config{Retryable: func(error) bool { return false }})
+		},
+		Nil:   (*retry.Retry)(nil),
+		Calls: func(p stability.Policy) stability.Calls { return p.(*retry.Retry).Stats().Calls },
+		AtRest: func(t testing.TB, p stability.Policy) {
+			require.Zero(t, p.(*retry.Retry).Stats().Budget.Spent)
+		},
+		Allocates: 3, // the context of the attempt, and what stability.Do needs around a Policy
+	}.Run(t)
+}

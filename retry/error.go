@@ -1,0 +1,64 @@
+package retry
+
+import (
+	"errors"
+	"fmt"
+)
+
+// maxErrors is how many errors an Error keeps.
+const maxErrors = 8
+
+// An Error is what a call ends in that was given up although its last error could
+// have been retried. errors.Is and errors.As find the Reason in it, and the error
+// of the last attempt.
+type Error struct {
+	Name     string // the policy's Config.Name
+	Reason   error  // ErrExhausted, ErrBudget, ErrDeadline, or the error of a context that ended during a pause
+	Attempts int    // attempts made
+	// Errors are those of the last attempts, at most 8, the oldest first.
+	Errors []error
+}
+
+// Error names the policy, the reason, and the last attempt with its error.
+func (e *Error) Error() string {
+	reason := e.Reason.Error()
+	if e.ErrorType() == "retry_canceled" {
+		reason = "retry: " + reason
+	}
+	if e.Name != "" {
+		reason = e.Name + ": " + reason
+	}
+	return fmt.Sprintf("%s (attempt %d: %v)", reason, e.Attempts, e.last())
+}
+
+// Unwrap returns the Reason and the error of the last attempt.
+func (e *Error) Unwrap() []error { return []error{e.Reason, e.last()} }
+
+// ErrorType returns a value of low cardinality for the attribute error.type of
+// OpenTelemetry: "retry_exhausted", "retry_budget", "retry_deadline", or
+// "retry_canceled" where a context ended during a pause.
+func (e *Error) ErrorType() string {
+	switch {
+	case errors.Is(e.Reason, ErrExhausted):
+		return typeExhausted
+	case errors.Is(e.Reason, ErrBudget):
+		return typeBudget
+	case errors.Is(e.Reason, ErrDeadline):
+		return typeDeadline
+	default:
+		return "retry_canceled"
+	}
+}
+
+const (
+	typeExhausted = "retry_exhausted"
+	typeBudget    = "retry_budget"
+	typeDeadline  = "retry_deadline"
+)
+
+func (e *Error) last() error {
+	if len(e.Errors) == 0 {
+		return nil
+	}
+	return e.Errors[len(e.Errors)-1]
+}

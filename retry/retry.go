@@ -1,0 +1,337 @@
+// Package retry makes a failed call again, after a pause, as long as that can help
+// and does not make things worse: a budget bounds what all retries together add to
+// the load, and of the retries along a chain of services only the outermost acts.
+//
+// The pause is exponential backoff with full jitter: Brooker, Exponential Backoff
+// And Jitter (AWS Architecture Blog, 2015). The budget has the shape of Finagle's
+// RetryBudget and of gRPC's retry throttling (proposal A6). Retries fit Nygard,
+// Release It! (2nd ed., 2018), section 5.1, Timeouts, which warns of those that
+// come at once and without end; unbounded, they are what turns a slow dependency
+// into a dead one.
+//
+// Only calls that may safely happen twice should be retried.
+package retry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/stripe"
+	"github.com/crumplezone/stability/internal/telemetry"
+)
+
+// Why a call was given up although its last error could have been retried: the
+// Reason of an [Error].
+var (
+	// ErrExhausted: all attempts were made.
+	ErrExhausted = errors.New("retry: attempts exhausted")
+	// ErrBudget: the budget had nothing left for another attempt.
+	ErrBudget = errors.New("retry: budget spent")
+	// ErrDeadline: the next attempt would not have started before the deadline of
+	// the call's context. It is context.DeadlineExceeded too.
+	ErrDeadline = fmt.Errorf("retry: no time for another attempt: %w", context.DeadlineExceeded)
+)
+
+const policy = "retry"
+
+// Config configures a [Retry]. The zero value is valid.
+type Config struct {
+	// Name names the policy in errors and telemetry. Default "".
+	Name string
+	// Attempts is how often a call is made at the most, the first time included.
+	// 1 retries nothing. Default 3.
+	Attempts int
+	// Base is the longest pause before the second attempt. It doubles with each
+	// further attempt. Default 50ms, or Max where that is shorter: long enough for
+	// a connection to be made anew, too short for a person to notice.
+	Base time.Duration
+	// Max is what the longest pause grows to. A pause that the dependency asked for
+	// is kept even where it is longer. Default 2s, or Base where that is longer.
+	Max time.Duration
+	// Jitter returns the pause, given the longest; what lies outside of 0 to
+	// longest is cut off. It may be called by many goroutines at once. Default:
+	// any pause from 0 to longest is as likely as another (full jitter).
+	Jitter func(longest time.Duration) time.Duration
+	// Budget pays for the retries. It may be shared with other policies, and with
+	// hedges. Default a budget of the policy's own, as [NewBudget] makes it from
+	// the zero BudgetConfig; [Unlimited] for none.
+	Budget *Budget
+	// Retryable reports whether an attempt that failed with err may be made again.
+	// It is not asked about what is never retried; see [Retry.Run]. It may be
+	// called by many goroutines at once. Default: every error is retryable.
+	Retryable func(err error) bool
+	// Classify judges how calls ended, all attempts taken together, for Stats and
+	// telemetry only. Default [stability.Classify].
+	Classify stability.Classifier
+	// MeterProvider provides the instruments. Default the global one of
+	// OpenTelemetry.
+	MeterProvider metric.MeterProvider
+}
+
+// Validate reports the first field that is not usable, as the error that [New]
+// panics with.
+func (c Config) Validate() error {
+	switch {
+	case c.Attempts < 0:
+		return errors.New("retry: Config.Attempts must not be negative")
+	case c.Base < 0:
+		return errors.New("retry: Config.Base must not be negative")
+	case c.Max < 0:
+		return errors.New("retry: Config.Max must not be negative")
+	case c.Max > 0 && c.Base > c.Max:
+		return errors.New("retry: Config.Base must not be longer than Config.Max")
+	}
+	return nil
+}
+
+func (c Config) withDefaults() Config {
+	if c.Attempts == 0 {
+		c.Attempts = 3
+	}
+	base, limit := c.Base, c.Max
+	if base == 0 {
+		c.Base = 50 * time.Millisecond
+		if limit > 0 {
+			c.Base = min(c.Base, limit)
+		}
+	}
+	if limit == 0 {
+		c.Max = max(2*time.Second, base)
+	}
+	if c.Budget == nil {
+		c.Budget = NewBudget(BudgetConfig{})
+	}
+	return c
+}
+
+// A Retry is a [stability.Policy] that makes failed calls again. It is no Gate: a
+// call that outlives its function cannot be made again.
+//
+// A nil *Retry makes every call once. All methods may be called by any number of
+// goroutines.
+type Retry struct {
+	cfg         Config
+	instruments instruments
+
+	tally                            telemetry.Tally
+	retries                          stripe.Counter
+	exhausted, overBudget, outOfTime stripe.Counter
+}
+
+// New returns a retry policy. It panics with the error of [Config.Validate] when
+// cfg is not usable.
+func New(cfg Config) *Retry {
+	if err := cfg.Validate(); err != nil {
+		panic(err)
+	}
+	cfg = cfg.withDefaults()
+	r := &Retry{cfg: cfg, instruments: newInstruments(cfg)}
+	telemetry.Observe(r.instruments.meter, r, func(r *Retry, o metric.Observer) { r.instruments.observe(o, r.Stats()) })
+	return r
+}
+
+// Run calls fn until it succeeds, fails with an error that is not to be retried,
+// or is given up. Before each further attempt it pauses on the caller's goroutine.
+//
+// Never retried are:
+//   - a [stability.Rejection]: the call was refused further in, and calling again
+//     at once is what the refusal is there to stop;
+//   - a call whose ctx has ended. A deadline of the attempt's own, which ended
+//     while ctx is alive, is an error like others;
+//   - the [Error] of another Retry, which has given the call up;
+//   - a panic, which passes through;
+//   - anything, when ctx is an attempt of an outer Retry; see [Attempt].
+//
+// An error that is not retried is returned as it is. A call that is given up
+// returns an *[Error], in which errors.Is finds why ([ErrExhausted], [ErrBudget],
+// [ErrDeadline], or the error of the ctx that ended during a pause) and the error
+// of the last attempt.
+//
+// Where the error of an attempt says how long to wait ([stability.RetryAfter]),
+// the pause is that long, and the jittered pause longer, so that those who were
+// told the same do not come back together. A pause that would not end before the
+// deadline of ctx is not made: Run returns at once.
+//
+// Run allocates the context that marks the attempt, and nothing more when the
+// first attempt is the last.
+func (r *Retry) Run(ctx context.Context, fn func(context.Context) error) error {
+	if r == nil {
+		return fn(ctx)
+	}
+	c, err := r.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.unwind()
+	for {
+		if err, again := c.ended(fn(c.ctx)); !again {
+			return err
+		}
+	}
+}
+
+// A call is the attempts at one call.
+type call struct {
+	retry  *Retry
+	caller context.Context // what the caller gave
+	outer  *mark           // of the caller's context
+	ctx    context.Context // of the present attempt
+	// attempt is the number of the present attempt.
+	attempt int
+	// nested tells that an outer Retry decides.
+	nested bool
+	errs   []error // of the attempts that failed
+	over   bool
+}
+
+func (r *Retry) begin(ctx context.Context) (call, error) {
+	if err := ctx.Err(); err != nil {
+		return call{}, err
+	}
+	c := call{retry: r, caller: ctx, outer: markOf(ctx), ctx: ctx, attempt: 1}
+	c.nested = c.outer.number() > 0
+	if earned := r.cfg.Budget.earn(c.outer); earned || !c.nested {
+		c.ctx = &mark{Context: ctx, outer: c.outer, attempt: max(1, c.outer.number()), budget: r.cfg.Budget}
+	}
+	return c, nil
+}
+
+// ended decides after an attempt that ended in err whether another is made, and
+// pauses before it. Otherwise it returns what the call ends in.
+func (c *call) ended(err error) (_ error, again bool) {
+	if err != nil && !c.nested && c.retry.retryable(err) {
+		gaveUp := c.next(err)
+		if gaveUp == nil {
+			return nil, true
+		}
+		err = gaveUp
+	}
+	c.retry.tally.Count(c.retry.cfg.Classify.Outcome(c.caller, err))
+	c.over = true
+	return err, false
+}
+
+// unwind counts a call that did not return. It does nothing after the end.
+func (c *call) unwind() {
+	if !c.over {
+		c.retry.tally.Count(c.retry.cfg.Classify.Outcome(c.caller, stability.ErrNoReturn))
+	}
+}
+
+func (r *Retry) retryable(err error) bool {
+	if stability.Rejected(err) || r.cfg.Retryable != nil && !r.cfg.Retryable(err) {
+		return false
+	}
+	var gaveUp *Error
+	return !errors.As(err, &gaveUp)
+}
+
+// next prepares the attempt after one that failed with err, or returns why there
+// is none.
+func (c *call) next(err error) error {
+	r := c.retry
+	if len(c.errs) == maxErrors {
+		c.errs = slices.Delete(c.errs, 0, 1)
+	}
+	c.errs = append(c.errs, err)
+	if ended := c.caller.Err(); ended != nil {
+		if errors.Is(err, ended) {
+			return err
+		}
+		return c.giveUp(ended)
+	}
+	if c.attempt >= r.cfg.Attempts {
+		r.exhausted.Add(1)
+		return c.giveUp(ErrExhausted)
+	}
+	pause := r.pause(c.attempt, stability.RetryAfter(err))
+	if deadline, ok := c.caller.Deadline(); ok && pause >= time.Until(deadline) {
+		r.outOfTime.Add(1)
+		return c.giveUp(ErrDeadline)
+	}
+	slot, ok := r.cfg.Budget.spend()
+	if !ok {
+		r.overBudget.Add(1)
+		return c.giveUp(ErrBudget)
+	}
+	if ended := sleep(c.caller, pause); ended != nil {
+		r.cfg.Budget.refund(slot)
+		return c.giveUp(ended)
+	}
+	r.retries.Add(1)
+	c.attempt++
+	c.ctx = &mark{Context: c.caller, outer: c.outer, attempt: c.attempt, budget: r.cfg.Budget}
+	r.event(c.caller, c.attempt, pause)
+	return nil
+}
+
+func (c *call) giveUp(reason error) error {
+	return &Error{Name: c.retry.cfg.Name, Reason: reason, Attempts: c.attempt, Errors: c.errs}
+}
+
+// sleep returns nil after d, or the error of ctx when that ended before.
+func sleep(ctx context.Context, d time.Duration) error {
+	if d > 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+		}
+	}
+	return ctx.Err()
+}
+
+// Stats is what a [Retry] has done.
+type Stats struct {
+	stability.Calls // one for each call, however many attempts it took; none is Rejected
+	// Attempts is how many attempts were made, the first of each call included. The
+	// first counts when the call has ended, a further one when it starts.
+	Attempts   int64
+	Exhausted  int64 // calls given up with ErrExhausted
+	OverBudget int64 // calls given up with ErrBudget
+	OutOfTime  int64 // calls given up with ErrDeadline
+	Budget     BudgetStats
+}
+
+// Stats returns a reading of the moment.
+func (r *Retry) Stats() Stats {
+	if r == nil {
+		return Stats{}
+	}
+	calls := r.tally.Calls()
+	return Stats{
+		Calls:      calls,
+		Attempts:   calls.Started() + r.retries.Load(),
+		Exhausted:  r.exhausted.Load(),
+		OverBudget: r.overBudget.Load(),
+		OutOfTime:  r.outOfTime.Load(),
+		Budget:     r.cfg.Budget.Stats(),
+	}
+}
+
+// Do is [Retry.Run] for a function that returns a value. It returns the value of
+// the last attempt; those of attempts before it are dropped.
+func Do[T any](ctx context.Context, r *Retry, fn func(context.Context) (T, error)) (T, error) {
+	if r == nil {
+		return fn(ctx)
+	}
+	c, err := r.begin(ctx)
+	if err != nil {
+		var zero T
+		return zero, err
+	}
+	defer c.unwind()
+	for {
+		v, err := fn(c.ctx)
+		if err, again := c.ended(err); !again {
+			return v, err
+		}
+	}
+}

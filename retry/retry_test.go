@@ -1,0 +1,323 @@
+package retry_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"runtime"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/retry"
+)
+
+var errCall = errors.New("the call's own error")
+
+func ok(context.Context) error { return nil }
+
+// failing returns a function that fails n times with err, and counts its calls.
+func failing(n int, err error) (fn func(context.Context) error, calls *int) {
+	calls = new(int)
+	return func(context.Context) error {
+		*calls++
+		if *calls <= n {
+			return err
+		}
+		return nil
+	}, calls
+}
+
+const always = 1 << 30
+
+func TestFirstSuccessEnds(t *testing.T) {
+	for failures := range 3 {
+		synctest.Test(t, func(t *testing.T) {
+			r := retry.New(retry.Config{})
+			fn, calls := failing(failures, errCall)
+			require.NoError(t, r.Run(t.Context(), fn))
+			require.Equal(t, failures+1, *calls)
+			s := r.Stats()
+			require.Equal(t, stability.Calls{Succeeded: 1}, s.Calls)
+			require.EqualValues(t, failures+1, s.Attempts)
+		})
+	}
+}
+
+// Contract: 27, 28
+func TestAttemptsAreTheMost(t *testing.T) {
+	for attempts := range 12 {
+		synctest.Test(t, func(t *testing.T) {
+			most := attempts
+			if attempts == 0 {
+				most = 3
+			}
+			r := retry.New(retry.Config{Name: "payments", Attempts: attempts})
+			fn, calls := failing(always, errCall)
+			err := r.Run(t.Context(), fn)
+			require.Equal(t, most, *calls)
+			require.ErrorIs(t, err, retry.ErrExhausted)
+			require.ErrorIs(t, err, errCall)
+			var gaveUp *retry.Error
+			require.ErrorAs(t, err, &gaveUp)
+			require.Equal(t, most, gaveUp.Attempts)
+			require.Equal(t, "payments", gaveUp.Name)
+			require.Equal(t, "retry_exhausted", gaveUp.ErrorType())
+			require.EqualError(t, err, fmt.Sprintf("payments: retry: attempts exhausted (attempt %d: the call's own error)", most))
+			s := r.Stats()
+			require.Equal(t, stability.Calls{Failed: 1}, s.Calls)
+			require.EqualValues(t, 1, s.Exhausted)
+			require.EqualValues(t, most, s.Attempts)
+		})
+	}
+}
+
+func TestErrorKeepsABoundedHistory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := retry.New(retry.Config{Attempts: 1000, Budget: retry.Unlimited()})
+		n := 0
+		err := r.Run(t.Context(), func(context.Context) error { n++; return fmt.Errorf("%d", n) })
+		var gaveUp *retry.Error
+		require.ErrorAs(t, err, &gaveUp)
+		require.Equal(t, 1000, gaveUp.Attempts)
+		require.Len(t, gaveUp.Errors, 8)
+		require.EqualError(t, gaveUp.Errors[0], "993")
+		require.EqualError(t, gaveUp.Errors[7], "1000")
+		require.LessOrEqual(t, cap(gaveUp.Errors), 16)
+	})
+}
+
+// Contract: 29
+func TestNeverRetried(t *testing.T) {
+	rejection := &stability.Rejection{Policy: "breaker", Reason: errCall, RetryAfter: time.Second}
+	gaveUp := &retry.Error{Reason: retry.ErrExhausted, Attempts: 3, Errors: []error{errCall}}
+	for name, err := range map[string]error{
+		"a rejection":                 rejection,
+		"a wrapped rejection":         fmt.Errorf("client: %w", rejection),
+		"what another retry gave up":  gaveUp,
+		"the same, wrapped":           fmt.Errorf("client: %w", gaveUp),
+		"what Retryable says no to":   errCall,
+		"no matter what it is called": errors.Join(errCall, rejection),
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := retry.New(retry.Config{Retryable: func(err error) bool { return !errors.Is(err, errCall) || err == rejection }})
+			fn, calls := failing(always, err)
+			require.Equal(t, err, r.Run(t.Context(), fn), "the error comes back as it is")
+			require.Equal(t, 1, *calls)
+		})
+	}
+}
+
+// Contract: 29
+func TestRetryableCannotAllowARejection(t *testing.T) {
+	r := retry.New(retry.Config{Retryable: func(error) bool { return true }})
+	fn, calls := failing(always, &stability.Rejection{Policy: "bulkhead"})
+	require.ErrorIs(t, r.Run(t.Context(), fn), stability.ErrRejected)
+	require.Equal(t, 1, *calls)
+	require.Equal(t, stability.Calls{Ignored: 1}, r.Stats().Calls)
+}
+
+// Contract: 29
+func TestCallersCancellationIsNotRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, err := range []error{context.Canceled, errCall} {
+			r := retry.New(retry.Config{})
+			ctx, cancel := context.WithCancel(t.Context())
+			calls := 0
+			got := r.Run(ctx, func(context.Context) error { calls++; cancel(); return err })
+			require.Equal(t, 1, calls)
+			require.ErrorIs(t, got, context.Canceled)
+			require.ErrorIs(t, got, err)
+			require.Equal(t, stability.Calls{Ignored: 1}, r.Stats().Calls)
+			require.Zero(t, r.Stats().Budget.Spent)
+		}
+	})
+}
+
+func TestDeadlineOfTheAttemptIsRetried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := retry.New(retry.Config{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		calls := 0
+		require.NoError(t, r.Run(ctx, func(ctx context.Context) error {
+			calls++
+			ctx, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			if calls < 3 {
+				<-ctx.Done()
+			}
+			return ctx.Err()
+		}))
+		require.Equal(t, 3, calls)
+	})
+}
+
+// Contract: 28
+func TestNoPauseThatTheDeadlineWouldEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := retry.New(retry.Config{Base: time.Minute, Max: time.Minute, Jitter: longest})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		fn, calls := failing(always, errCall)
+		began := time.Now()
+		err := r.Run(ctx, fn)
+		require.Equal(t, began, time.Now(), "it did not wait")
+		require.Equal(t, 1, *calls)
+		require.ErrorIs(t, err, retry.ErrDeadline)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, errCall)
+		require.EqualValues(t, 1, r.Stats().OutOfTime)
+		require.Zero(t, r.Stats().Budget.Spent)
+	})
+}
+
+func longest(d time.Duration) time.Duration { return d }
+
+// Contract: 28
+func TestCancellationEndsThePause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := retry.New(retry.Config{Base: time.Hour, Max: time.Hour, Jitter: longest})
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Minute, cancel)
+		fn, calls := failing(always, errCall)
+		began := time.Now()
+		err := r.Run(ctx, fn)
+		require.Equal(t, time.Minute, time.Since(began))
+		require.Equal(t, 1, *calls)
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorIs(t, err, errCall)
+		require.EqualError(t, err, "retry: context canceled (attempt 1: the call's own error)")
+		require.Equal(t, stability.Calls{Ignored: 1}, r.Stats().Calls)
+		require.Zero(t, r.Stats().Budget.Spent, "a retry that was not made is not paid for")
+	})
+}
+
+// A server says when to come back: not before, and not all at once.
+func TestPushbackIsAFloor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := retry.New(retry.Config{Base: 10 * time.Millisecond, Max: time.Second})
+		asked := pushback(time.Minute)
+		for range 20 {
+			fn, _ := failing(1, fmt.Errorf("client: %w", asked))
+			began := time.Now()
+			require.NoError(t, r.Run(t.Context(), fn))
+			require.GreaterOrEqual(t, time.Since(began), time.Minute)
+			require.LessOrEqual(t, time.Since(began), time.Minute+10*time.Millisecond)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		fn, calls := failing(1, asked)
+		began := time.Now()
+		require.ErrorIs(t, r.Run(ctx, fn), retry.ErrDeadline)
+		require.Equal(t, began, time.Now())
+		require.Equal(t, 1, *calls)
+	})
+}
+
+type pushback time.Duration
+
+func (p pushback) Error() string           { return "busy" }
+func (p pushback) Pushback() time.Duration { return time.Duration(p) }
+
+func TestPanicInALaterAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := retry.New(retry.Config{})
+		value := new(int)
+		calls := 0
+		func() {
+			defer func() { require.Same(t, value, recover()) }()
+			_ = r.Run(t.Context(), func(context.Context) error {
+				if calls++; calls == 2 {
+					panic(value)
+				}
+				return errCall
+			})
+		}()
+		require.Equal(t, 2, calls)
+		require.Equal(t, stability.Calls{Failed: 1}, r.Stats().Calls)
+		require.EqualValues(t, 2, r.Stats().Attempts)
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = r.Run(context.Background(), func(context.Context) error { runtime.Goexit(); return nil }) })
+		wg.Wait()
+		require.Equal(t, stability.Calls{Failed: 2}, r.Stats().Calls)
+	})
+}
+
+// A function of the user's that panics is the user's own; nothing is lost by it.
+func TestPanicsOfTheUsersFunctions(t *testing.T) {
+	boom := func() { panic("boom") }
+	for name, cfg := range map[string]retry.Config{
+		"Retryable": {Retryable: func(error) bool { boom(); return true }},
+		"Jitter":    {Jitter: func(time.Duration) time.Duration { boom(); return 0 }},
+		"Classify":  {Attempts: 1, Classify: func(context.Context, error) stability.Outcome { boom(); return 0 }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := retry.New(cfg)
+			fn, _ := failing(always, errCall)
+			require.PanicsWithValue(t, "boom", func() { _ = r.Run(t.Context(), fn) })
+			require.EqualValues(t, 1, r.Stats().Started())
+			require.Zero(t, r.Stats().Budget.Spent)
+		})
+	}
+}
+
+func TestDo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		next := func(context.Context) (int, error) {
+			if n++; n < 3 {
+				return n, errCall
+			}
+			return n, nil
+		}
+		r := retry.New(retry.Config{})
+		v, err := retry.Do(t.Context(), r, next)
+		require.NoError(t, err)
+		require.Equal(t, 3, v)
+
+		n = -10
+		v, err = retry.Do(t.Context(), r, next)
+		require.ErrorIs(t, err, retry.ErrExhausted)
+		require.Equal(t, -7, v, "what the last attempt returned")
+
+		v, err = retry.Do(t.Context(), nil, next)
+		require.ErrorIs(t, err, errCall)
+		require.Equal(t, -6, v)
+
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		v, err = retry.Do(ctx, r, next)
+		require.ErrorIs(t, err, context.Canceled)
+		require.Zero(t, v)
+		require.Equal(t, -6, n)
+	})
+}
+
+func TestNilHasStats(t *testing.T) {
+	require.Zero(t, (*retry.Retry)(nil).Stats())
+}
+
+// Contract: 41
+func TestConfig(t *testing.T) {
+	for want, cfg := range map[string]retry.Config{
+		"retry: Config.Attempts must not be negative":           {Attempts: -1},
+		"retry: Config.Base must not be negative":               {Base: -1},
+		"retry: Config.Max must not be negative":                {Max: -1},
+		"retry: Config.Base must not be longer than Config.Max": {Base: 2, Max: 1},
+	} {
+		require.EqualError(t, cfg.Validate(), want)
+		require.PanicsWithError(t, want, func() { retry.New(cfg) })
+	}
+	for _, cfg := range []retry.Config{
+		{}, {Attempts: math.MaxInt}, {Base: 1}, {Max: 1}, {Base: math.MaxInt64}, {Max: math.MaxInt64}, {Base: time.Hour},
+	} {
+		require.NoError(t, cfg.Validate())
+		require.NotPanics(t, func() { retry.New(cfg) })
+	}
+}
