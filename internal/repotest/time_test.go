@@ -46,8 +46,8 @@ type testFunc struct {
 }
 
 // realWaits finds the sleeping and polling in a folder's tests that a real clock times: what a test reaches without
-// passing through synctest.Test, or through a helper of the folder that calls it. A function value of a test that opens
-// a bubble is taken to run in it, unless it is the body of a subtest.
+// passing through synctest.Test, or through a helper of the folder that calls it. A function that a test with a bubble
+// has as a value, and does not call outside, is taken to run in the bubble, unless it is the body of a subtest.
 func realWaits(sources []source) []string {
 	funcs := map[string][]*testFunc{}
 	for _, s := range sources {
@@ -120,11 +120,24 @@ func (f *testFunc) inspect(s source, funcs map[string][]*testFunc) {
 			if waitsInRealTime(n) {
 				f.waits = append(f.waits, s.at(n))
 			}
+			f.uses = append(f.uses, calledName(n))
 		case *ast.Ident:
-			f.uses = append(f.uses, n.Name)
+			if !opens {
+				f.uses = append(f.uses, n.Name)
+			}
 		}
 		return true
 	})
+}
+
+func calledName(call *ast.CallExpr) string {
+	switch fun := call.Fun.(type) {
+	case *ast.Ident:
+		return fun.Name
+	case *ast.SelectorExpr:
+		return fun.Sel.Name
+	}
+	return ""
 }
 
 func callsSynctest(f *ast.FuncDecl) bool {
@@ -176,9 +189,10 @@ func bubble(t *testing.T, f func()) { synctest.Test(t, func(*testing.T) { f() })
 func inside() { time.Sleep(1) }
 func TestD(t *testing.T) { wait := func() { time.Sleep(1) }; t.Run("", func(t *testing.T) { bubble(t, wait) }) }
 func TestE(t *testing.T) { t.Run("", func(t *testing.T) { time.Sleep(1); bubble(t, nil) }) }
+func TestF(t *testing.T) { wait := of(inside); bubble(t, wait); outside() }
 func outside() {
 	require.Eventually(nil, nil, 1, 1)
 }
 `
-	require.ElementsMatch(t, []string{"x_test.go:2", "x_test.go:8", "x_test.go:10"}, realWaits([]source{parseText(t, "x_test.go", text)}))
+	require.ElementsMatch(t, []string{"x_test.go:2", "x_test.go:8", "x_test.go:11"}, realWaits([]source{parseText(t, "x_test.go", text)}))
 }
