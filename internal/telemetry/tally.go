@@ -7,6 +7,11 @@ import (
 
 // A Tally counts the outcomes of a policy's calls. The zero Tally is ready.
 type Tally struct {
+	// Sum, where it is not nil, counts every call too. The members of a Group share
+	// one, so that the group's counts never fall, nor miss a call, when a member is
+	// forgotten: not even a call that it counts afterwards.
+	Sum *Tally
+
 	succeeded, failed, ignored, rejected stripe.Counter
 }
 
@@ -19,6 +24,9 @@ func (t *Tally) Count(o stability.Outcome) {
 		t.ignored.Add(1)
 	default:
 		t.failed.Add(1)
+	}
+	if t.Sum != nil {
+		t.Sum.Count(o)
 	}
 }
 
