@@ -78,7 +78,6 @@ func (c Config) Validate() error {
 // number of goroutines.
 type Bulkhead struct {
 	*settings
-	key string
 
 	// word is how many permits are in use, and the flag waiting while calls wait.
 	// Without waiters a permit is taken and given back by one compare-and-swap;
@@ -105,9 +104,10 @@ func New(cfg Config) *Bulkhead {
 }
 
 func newBulkhead(s *settings, key string) *Bulkhead {
-	b := &Bulkhead{settings: s, key: key}
-	b.limit.Store(int64(s.Limit))
-	b.full = stability.Rejection{Policy: policy, Name: s.Name, Key: key, Reason: ErrFull}
+	b := &Bulkhead{settings: s}
+	b.tally.Sum = s.sum
+	b.limit.Store(int64(s.cfg.Limit))
+	b.full = stability.Rejection{Policy: policy, Name: s.cfg.Name, Key: key, Reason: ErrFull}
 	return b
 }
 
@@ -171,7 +171,7 @@ type releaser Bulkhead
 func (r *releaser) Release(a stability.Admission, err error) error {
 	b := (*Bulkhead)(r)
 	b.release()
-	b.tally.Count(b.Classify.Outcome(a.Ctx, err))
+	b.tally.Count(b.cfg.Classify.Outcome(a.Ctx, err))
 	return err
 }
 
@@ -216,15 +216,20 @@ func (b *Bulkhead) Stats() Stats {
 	if b == nil {
 		return Stats{}
 	}
+	s := b.now()
+	s.Calls = b.tally.Calls()
+	return s
+}
+
+// now is Stats without the counts.
+func (b *Bulkhead) now() Stats {
 	b.mu.Lock()
-	queued := b.queue.len
-	b.mu.Unlock()
+	defer b.mu.Unlock()
 	return Stats{
-		Calls:      b.tally.Calls(),
 		Limit:      int(b.limit.Load()),
 		InUse:      int(b.word.Load() &^ waiting),
-		Queued:     queued,
-		QueueLimit: b.Queue,
+		Queued:     b.queue.len,
+		QueueLimit: b.cfg.Queue,
 	}
 }
 

@@ -52,11 +52,11 @@ func (q *queue) remove(w *waiter) {
 // acquireSlow takes a permit, if need be after a wait in the queue, or returns a
 // Rejection.
 func (b *Bulkhead) acquireSlow(ctx context.Context) error {
-	if b.Queue == 0 {
+	if b.cfg.Queue == 0 {
 		return b.reject(ctx, &b.full)
 	}
 	began := time.Now()
-	patience := b.MaxWait // 0: without end
+	patience := b.cfg.MaxWait // 0: without end
 	if deadline, ok := ctx.Deadline(); ok {
 		if left := deadline.Sub(began); patience == 0 || left < patience {
 			patience = left
@@ -71,7 +71,7 @@ func (b *Bulkhead) acquireSlow(ctx context.Context) error {
 		b.mu.Unlock()
 		return nil
 	}
-	if b.queue.len >= b.Queue {
+	if b.queue.len >= b.cfg.Queue {
 		b.mu.Unlock()
 		return b.reject(ctx, &b.full)
 	}
@@ -115,8 +115,8 @@ func (b *Bulkhead) acquireOrFlag() bool {
 // wait returns when w has a permit, or without one when its time is over.
 func (b *Bulkhead) wait(ctx context.Context, w *waiter) *stability.Rejection {
 	var over <-chan time.Time
-	if b.MaxWait > 0 {
-		t := time.NewTimer(b.MaxWait)
+	if b.cfg.MaxWait > 0 {
+		t := time.NewTimer(b.cfg.MaxWait)
 		defer t.Stop()
 		over = t.C
 	}

@@ -8,7 +8,8 @@ import (
 
 // settings is what a bulkhead, or all members of a Group, share.
 type settings struct {
-	Config
+	cfg    Config
+	sum    *telemetry.Tally // of a Group's members; nil outside a Group
 	meter  *telemetry.Meter
 	attrs  metric.MeasurementOption
 	calls  *telemetry.Calls
@@ -23,7 +24,7 @@ func newSettings(cfg Config) *settings {
 	}
 	m := telemetry.NewMeter(cfg.MeterProvider, policy, cfg.Name)
 	return &settings{
-		Config:      cfg,
+		cfg:         cfg,
 		meter:       m,
 		attrs:       m.With(),
 		calls:       m.Calls("_OTHER", "bulkhead_rejected"),

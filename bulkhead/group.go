@@ -1,0 +1,72 @@
+package bulkhead
+
+import (
+	"fmt"
+
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/keyed"
+	"github.com/crumplezone/stability/internal/telemetry"
+)
+
+// A Group is a bulkhead for each key: a host, a shard, a tenant. Its members are
+// bounded in number. One that has a permit in use or a call waiting is never
+// forgotten, nor is one whose limit SetLimit has changed.
+//
+// A nil *Group has nil members. All methods may be called by any number of
+// goroutines.
+type Group struct {
+	*settings
+	members *keyed.Map[Bulkhead]
+}
+
+// NewGroup returns an empty group whose members are configured by cfg and bounded
+// by keys. It panics with the error of their Validate when one of them is not
+// usable.
+func NewGroup(cfg Config, keys stability.Keys) *Group {
+	s := newSettings(cfg)
+	if err := keys.Validate(); err != nil {
+		panic(fmt.Errorf("bulkhead: %w", err))
+	}
+	s.sum = new(telemetry.Tally)
+	g := &Group{settings: s}
+	g.members = keyed.New(keys,
+		func(key string) *Bulkhead { return newBulkhead(s, key) },
+		(*Bulkhead).forgettable, nil)
+	telemetry.Observe(s.meter, g, func(g *Group, o metric.Observer) { g.observe(o, g.Stats()) })
+	return g
+}
+
+// Get returns the bulkhead of the key, or the one that keys past the bound share.
+// Ask for it at each call: a member that is kept elsewhere can be forgotten here,
+// and another be made in its place. Get does not block, and allocates only to make
+// a member.
+func (g *Group) Get(key string) *Bulkhead {
+	if g == nil {
+		return nil
+	}
+	return g.members.Get(key)
+}
+
+// Stats returns the sum of the members' figures. The counts are those of forgotten
+// members too.
+func (g *Group) Stats() Stats {
+	if g == nil {
+		return Stats{}
+	}
+	s := Stats{Calls: g.sum.Calls()}
+	for b := range g.members.All() {
+		m := b.now()
+		s.Limit += m.Limit
+		s.InUse += m.InUse
+		s.Queued += m.Queued
+		s.QueueLimit += m.QueueLimit
+	}
+	return s
+}
+
+// forgettable reports whether a new bulkhead would be the same.
+func (b *Bulkhead) forgettable() bool {
+	return b.word.Load() == 0 && b.limit.Load() == int64(b.cfg.Limit)
+}
