@@ -75,7 +75,7 @@ func apis(t *testing.T) map[*types.Package][]string {
 	if len(paths) == 0 {
 		return nil
 	}
-	out, err := golist(append([]string{"-deps", "-export", "-json=ImportPath,Export"}, paths...)...)
+	out, err := golist(append([]string{"-e", "-deps", "-export", "-json=ImportPath,Export"}, paths...)...)
 	require.NoError(t, err)
 	exports := map[string]string{}
 	for dec := json.NewDecoder(strings.NewReader(out)); ; {
@@ -90,6 +90,10 @@ func apis(t *testing.T) map[*types.Package][]string {
 	imp := importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
 	described := map[*types.Package][]string{}
 	for _, name := range paths {
+		if exports[name] == "" {
+			t.Errorf("%s does not compile", name)
+			continue
+		}
 		p, err := imp.Import(name)
 		require.NoError(t, err)
 		described[p] = describe(p)
