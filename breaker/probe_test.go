@@ -44,14 +44,6 @@ func probing(t *testing.T, cfg breaker.Config) *breaker.Breaker {
 //
 // Contract: 1, 2
 func TestProbeAlwaysComesBack(t *testing.T) {
-	goexit := func(p stability.Policy) {
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			_ = p.Run(context.Background(), func(context.Context) error { runtime.Goexit(); return nil })
-		}()
-		<-done
-	}
 	for name, probe := range map[string]struct {
 		run  func(*testing.T, *breaker.Breaker)
 		then breaker.State
@@ -67,7 +59,11 @@ func TestProbeAlwaysComesBack(t *testing.T) {
 				_ = b.Run(t.Context(), func(context.Context) error { panic(errCall) })
 			})
 		}, breaker.Open},
-		"exits": {func(_ *testing.T, b *breaker.Breaker) { goexit(b) }, breaker.Open},
+		"exits": {func(_ *testing.T, b *breaker.Breaker) {
+			exit(func(goexit func()) {
+				_ = b.Run(context.Background(), func(context.Context) error { goexit(); return nil })
+			})
+		}, breaker.Open},
 		"is canceled": {func(t *testing.T, b *breaker.Breaker) {
 			ctx, cancel := context.WithCancel(t.Context())
 			require.ErrorIs(t, b.Run(ctx, func(ctx context.Context) error { cancel(); return ctx.Err() }), context.Canceled)
@@ -268,4 +264,14 @@ func TestFailingRampOpensForLonger(t *testing.T) {
 		}
 		require.Greater(t, b.Stats().RetryAfter, time.Second)
 	})
+}
+
+// exit runs f on a goroutine of its own, which goexit ends.
+func exit(f func(goexit func())) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f(runtime.Goexit)
+	}()
+	<-done
 }

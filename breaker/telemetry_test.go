@@ -1,0 +1,161 @@
+package breaker_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"runtime"
+	"strconv"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/breaker"
+	"github.com/crumplezone/stability/internal/policytest"
+)
+
+func calls(outcome string) string {
+	switch outcome {
+	case "failure":
+		outcome = "error.type=_OTHER,stability.name=stock,stability.outcome=failure"
+	case "rejected":
+		outcome = "error.type=breaker_rejected,stability.name=stock,stability.outcome=rejected"
+	default:
+		outcome = "stability.name=stock,stability.outcome=" + outcome
+	}
+	return "stability.calls{" + outcome + ",stability.policy=breaker}"
+}
+
+func inState(instrument string, s breaker.State) string {
+	return "stability.breaker." + instrument + "{stability.breaker.state=" + s.String() + ",stability.name=stock,stability.policy=breaker}"
+}
+
+// Contract: 43
+func TestEachCallIsCountedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		meter := policytest.NewMeter()
+		b := breaker.New(breaker.Config{Name: "stock", Consecutive: 3, MeterProvider: meter})
+		const goroutines, each = 32, 200
+		var wg sync.WaitGroup
+		for range goroutines {
+			wg.Go(func() {
+				for range each {
+					ctx, cancel := context.WithCancel(t.Context())
+					time.Sleep(rand.N(time.Second))
+					func() {
+						defer func() { _ = recover() }()
+						_ = b.Run(ctx, func(context.Context) error {
+							time.Sleep(rand.N(time.Second))
+							switch rand.IntN(4) {
+							case 0:
+								return errCall
+							case 1:
+								cancel()
+								return ctx.Err()
+							case 2:
+								if rand.IntN(10) == 0 {
+									panic(errCall)
+								}
+							}
+							return nil
+						})
+					}()
+					cancel()
+				}
+			})
+		}
+		wg.Wait()
+		values, stats := meter.Values(t), b.Stats()
+		require.EqualValues(t, stats.Succeeded, values[calls("success")])
+		require.EqualValues(t, stats.Failed, values[calls("failure")])
+		require.EqualValues(t, stats.Ignored, values[calls("ignored")])
+		require.EqualValues(t, stats.Rejected, values[calls("rejected")])
+		require.EqualValues(t, goroutines*each, stats.Started()+stats.Rejected)
+		require.NotZero(t, stats.Rejected, "the load was mixed")
+		require.NotZero(t, stats.Ignored)
+	})
+}
+
+// Contract: 43
+func TestGaugesAreTrueWhenTheyAreRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		meter := policytest.NewMeter()
+		b := breaker.New(breaker.Config{Name: "stock", Consecutive: 1, MeterProvider: meter})
+		requireState(t, meter, breaker.Closed)
+		_ = b.Run(t.Context(), failed)
+		requireState(t, meter, breaker.Open)
+		time.Sleep(b.Stats().RetryAfter)
+		requireState(t, meter, breaker.HalfOpen) // though no call has come
+		require.NoError(t, b.Run(t.Context(), ok))
+		requireState(t, meter, breaker.Closed)
+		values := meter.Values(t)
+		require.EqualValues(t, 1, values[inState("transitions", breaker.Open)])
+		require.EqualValues(t, 1, values[inState("transitions", breaker.HalfOpen)])
+		require.EqualValues(t, 1, values[inState("transitions", breaker.Closed)])
+	})
+}
+
+func requireState(t *testing.T, meter policytest.Meter, state breaker.State) {
+	t.Helper()
+	values := meter.Values(t)
+	for _, s := range []breaker.State{breaker.Closed, breaker.HalfOpen, breaker.Open} {
+		want := 0.0
+		if s == state {
+			want = 1
+		}
+		require.Equal(t, want, values[inState("status", s)], "%v while %v", s, state)
+	}
+}
+
+func TestEventsOnTheCallersSpan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := breaker.New(breaker.Config{Name: "stock", Consecutive: 1})
+		require.Equal(t, []string{
+			"stability.breaker.change{stability.breaker.cause=consecutive,stability.breaker.state=open,stability.name=stock,stability.policy=breaker}",
+			"stability.rejected{error.type=breaker_rejected,stability.name=stock,stability.policy=breaker}",
+		}, policytest.Events(t, func(span trace.Span) {
+			ctx := trace.ContextWithSpan(t.Context(), span)
+			_ = b.Run(ctx, failed)
+			_ = b.Run(ctx, ok)
+		}))
+	})
+}
+
+// A breaker that nobody holds any more is not read, nor kept alive.
+//
+// Contract: 43
+func TestDroppedBreakerIsNotObserved(t *testing.T) {
+	meter := policytest.NewMeter()
+	func() {
+		b := breaker.New(breaker.Config{Name: "stock", MeterProvider: meter})
+		_ = b.Run(t.Context(), failed)
+		require.NotEmpty(t, meter.Values(t))
+		runtime.KeepAlive(b)
+	}()
+	runtime.GC()
+	require.Empty(t, meter.Values(t))
+}
+
+// Contract: 42, 43
+func TestGroupIsObservedAsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		meter := policytest.NewMeter()
+		g := breaker.NewGroup(breaker.Config{Name: "stock", Consecutive: 1, MeterProvider: meter}, stability.Keys{Max: 10})
+		for i := range 5 {
+			_ = g.Get(string(rune('a'+i))).Run(t.Context(), failed)
+		}
+		for i := range 100 {
+			_ = g.Get(strconv.Itoa(i)).Run(t.Context(), ok)
+			time.Sleep(time.Minute) // those before can be forgotten
+		}
+		values := meter.Values(t)
+		require.EqualValues(t, 5, values[calls("failure")])
+		require.EqualValues(t, 5, values[inState("transitions", breaker.Open)])
+		require.EqualValues(t, 100, values[calls("success")]+values[calls("rejected")], "those forgotten count on")
+		require.EqualValues(t, 5, values[inState("status", breaker.HalfOpen)])
+	})
+}
