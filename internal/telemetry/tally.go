@@ -32,7 +32,12 @@ func (t *Tally) Count(o stability.Outcome) {
 
 // CountRejected counts a call that was refused, and returns what
 // [stripe.Counter.Add] does.
-func (t *Tally) CountRejected() int64 { return t.rejected.Add(1) }
+func (t *Tally) CountRejected() int64 {
+	if t.Sum != nil {
+		t.Sum.CountRejected()
+	}
+	return t.rejected.Add(1)
+}
 
 // Calls returns the counts.
 func (t *Tally) Calls() stability.Calls {
