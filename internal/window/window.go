@@ -110,12 +110,13 @@ func (w *Window) turn(now time.Time) {
 		w.credit() // to the bucket that is ending
 	}
 	switch {
-	case steps < 0: // a clock that starts again, as in a test's bubble
-		w.began = now
-	case steps >= buckets:
+	case steps < 0 || steps >= buckets:
 		w.buckets = [buckets]Counts{}
 		w.sum = Counts{}
 		w.began = w.began.Add(time.Duration(steps) * w.step)
+		if steps < 0 { // another clock, such as that of a test's next bubble
+			w.began = now
+		}
 	default:
 		for range steps {
 			w.current = (w.current + 1) % buckets
