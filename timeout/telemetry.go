@@ -3,6 +3,7 @@ package timeout
 import (
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/crumplezone/stability/internal/stripe"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
 
@@ -11,11 +12,13 @@ const exceededType = "timeout_exceeded"
 
 // settings is what a timeout, or all members of a Group, share.
 type settings struct {
-	cfg      Config
-	meter    *telemetry.Meter
-	attrs    metric.MeasurementOption
-	calls    *telemetry.Calls
-	exceeded metric.MeasurementOption
+	cfg         Config
+	sum         *telemetry.Tally // of a Group's members, as in Timeout; nil outside a Group
+	sumExceeded *stripe.Counter
+	meter       *telemetry.Meter
+	attrs       metric.MeasurementOption
+	calls       *telemetry.Calls
+	exceeded    metric.MeasurementOption
 
 	limit metric.Float64ObservableGauge
 }

@@ -84,6 +84,7 @@ func New(cfg Config) *Timeout {
 
 func newTimeout(s *settings, key string) *Timeout {
 	t := &Timeout{settings: s, key: key}
+	t.tally.Sum = s.sum
 	t.after.Store(int64(s.cfg.After))
 	return t
 }
@@ -160,6 +161,9 @@ func (r *releaser) Release(a stability.Admission, err error) error {
 		t.tally.Count(o)
 	} else {
 		t.exceeded.Add(1)
+		if t.sumExceeded != nil {
+			t.sumExceeded.Add(1)
+		}
 	}
 	telemetry.Event(c.parent, "stability.timeout.exceeded", policy, t.cfg.Name, func() []attribute.KeyValue {
 		return []attribute.KeyValue{telemetry.KeyError.String(e.ErrorType())}
@@ -192,11 +196,11 @@ func (t *Timeout) Stats() Stats {
 	if t == nil {
 		return Stats{}
 	}
-	s := Stats{
-		Calls:    t.tally.Calls(),
-		Exceeded: t.exceeded.Load(),
-		After:    time.Duration(t.after.Load()),
-	}
+	return newStats(&t.tally, &t.exceeded, time.Duration(t.after.Load()))
+}
+
+func newStats(others *telemetry.Tally, exceeded *stripe.Counter, after time.Duration) Stats {
+	s := Stats{Calls: others.Calls(), Exceeded: exceeded.Load(), After: after}
 	s.Failed += s.Exceeded
 	return s
 }
