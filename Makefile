@@ -5,7 +5,7 @@
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-check: ## all checks that a change must pass, as the server runs them (about half an hour on two cores)
+check: ## all checks that a change must pass, from install to readme (see CONTRIBUTING.md)
 	@.ci/run
 
 quick: ## the checks that take a minute: format, tidy, vet and the repository's own rules
