@@ -1,0 +1,310 @@
+// Package flight makes one call for all callers who ask for the same thing at the
+// same time, so that a value which runs out in a cache, or a dependency that comes
+// back, is not met by all of them at once.
+//
+// It counters the dogpile (Nygard, Release It!, 2nd ed., 2018, section 4.9). The
+// pattern is known as singleflight, from groupcache and golang.org/x/sync, and as
+// request collapsing (RFC 9111, section 4) or coalescing. The answer to failures with
+// the last good value is the stale-if-error of RFC 5861.
+//
+// It is not built on golang.org/x/sync/singleflight, whose calls know neither who
+// waits for them nor a context: they cannot end when the last caller has left. A
+// caller who may leave needs its DoChan, where a panic ends the process and a
+// runtime.Goexit leaves the callers waiting for ever.
+package flight
+
+import (
+	"container/list"
+	"context"
+	"errors"
+	"runtime"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/stripe"
+	"github.com/crumplezone/stability/internal/telemetry"
+)
+
+const policy = "flight"
+
+const defaultMaxStale = 1024
+
+// Config configures [Flights]. The zero Config is valid.
+type Config struct {
+	// Name names the flights in telemetry. Default "".
+	Name string
+	// StaleIfError is how old the last good value of a key may be to answer for a
+	// call that failed or was refused. Its age counts from the start of the call that
+	// brought it. Default 0: errors are not answered, and no value is kept.
+	StaleIfError time.Duration
+	// MaxStale is how many values are kept for StaleIfError at the most. The oldest
+	// make room. Default 1024.
+	MaxStale int
+	// Classify judges how calls ended. A kept value answers for a Failure. An error
+	// that Classify calls a Success, such as a row that does not exist, reaches the
+	// callers, and the kept value is dropped. Default [stability.Classify].
+	Classify stability.Classifier
+	// MeterProvider provides the instruments. Default the global one of
+	// OpenTelemetry.
+	MeterProvider metric.MeterProvider
+}
+
+// Validate reports the first field that is not usable, as the error that [New]
+// panics with.
+func (c Config) Validate() error {
+	switch {
+	case c.StaleIfError < 0:
+		return errors.New("flight: Config.StaleIfError must not be negative")
+	case c.MaxStale < 0:
+		return errors.New("flight: Config.MaxStale must not be negative")
+	case c.MaxStale > 0 && c.StaleIfError == 0:
+		return errors.New("flight: Config.MaxStale needs a Config.StaleIfError for which values are kept")
+	}
+	return nil
+}
+
+// Flights are the calls on their way, at most one for each key that a caller still
+// waits for.
+//
+// A nil *Flights makes every caller's own call. All methods may be called by any
+// number of goroutines.
+type Flights[T any] struct {
+	*settings
+
+	mu      sync.Mutex
+	calls   map[string]*call[T]
+	running int // calls that have not returned, those that nobody waits for included
+	kept    shelf[T]
+
+	tally         telemetry.Tally
+	shared, stale stripe.Counter
+}
+
+// A call is one run of a function for all who wait for it.
+type call[T any] struct {
+	ctx    context.Context //nolint:containedctx // The call's own.
+	cancel context.CancelFunc
+	began  time.Time
+
+	// Under Flights.mu.
+	callers int
+	landed  bool
+
+	// Written before done is closed, and not changed from then on.
+	done     chan struct{}
+	value    T
+	err      error
+	degraded *stability.Degraded
+	outcome  stability.Outcome
+	returned bool
+	panicked any // where it has not returned: the panic's value, or nil after a Goexit
+}
+
+// New returns flights. It panics with the error of [Config.Validate] when cfg is not
+// usable.
+func New[T any](cfg Config) *Flights[T] {
+	f := &Flights[T]{settings: newSettings(cfg), calls: map[string]*call[T]{}}
+	f.kept = shelf[T]{max: f.MaxStale, maxAge: f.StaleIfError, byKey: map[string]*list.Element{}}
+	telemetry.Observe(f.meter, f, func(f *Flights[T], o metric.Observer) { f.observe(o, f.Stats()) })
+	return f
+}
+
+// Do returns what fn returns, called once for all callers of key who are there while
+// it runs. The Degraded is nil exactly where the value is fn's own; else it is the
+// last good value of key, no older than Config.StaleIfError, and the Degraded tells
+// its age and the error that it stands in for. All callers get the same value, which
+// must not be changed.
+//
+// fn runs on a goroutine of its own. Its ctx has the values of the first caller's and
+// ends when the last caller has left, not before: a caller whose ctx ends leaves with
+// ctx.Err() at once, and only the last one waits until fn, whose ctx has just ended,
+// returns; it keeps a value that came nevertheless. Who comes after that makes a new
+// call. When ctx has ended before, Do returns ctx.Err() and takes no part in a call.
+// A caller whose deadline passes, as against one who canceled, gets the kept value if
+// there is one.
+//
+// The ctx of fn has no deadline, since callers with more time than the first may join.
+// Put a timeout into fn, so that one caller's patience is not what all depend on.
+// A panic of fn reaches every caller with the same value, on the caller's own
+// goroutine, and so does a runtime.Goexit. fn must not call Do with its own key: it
+// would wait for itself.
+func (f *Flights[T]) Do(ctx context.Context, key string, fn func(context.Context) (T, error)) (T, *stability.Degraded, error) {
+	if f == nil {
+		v, err := fn(ctx)
+		return v, nil, err
+	}
+	var zero T
+	if err := ctx.Err(); err != nil {
+		return zero, nil, err
+	}
+	c := f.join(ctx, key, fn)
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		left, last := f.leave(key, c)
+		if left && !last {
+			return f.late(ctx, key)
+		}
+		<-c.done
+		if last && c.returned && c.err != nil { // mostly that of the call's context
+			return f.late(ctx, key)
+		}
+	}
+	switch {
+	case c.panicked != nil:
+		panic(c.panicked)
+	case !c.returned:
+		runtime.Goexit()
+	case c.degraded != nil:
+		f.answered(ctx, c.degraded)
+	}
+	return c.value, c.degraded, c.err
+}
+
+// join adds the caller to the call of the key, or starts one.
+func (f *Flights[T]) join(ctx context.Context, key string, fn func(context.Context) (T, error)) *call[T] {
+	f.mu.Lock()
+	c, ok := f.calls[key]
+	if ok {
+		c.callers++
+		f.mu.Unlock()
+		f.shared.Add(1)
+		telemetry.Event(ctx, "stability.shared", policy, f.Name, func() []attribute.KeyValue { return nil })
+		return c
+	}
+	c = &call[T]{callers: 1, began: time.Now(), done: make(chan struct{})}
+	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	f.calls[key] = c
+	f.running++
+	f.mu.Unlock()
+	go f.fly(key, c, fn)
+	return c
+}
+
+// leave takes a caller away from a call, unless it has landed, and ends the call when
+// that was the last caller.
+func (f *Flights[T]) leave(key string, c *call[T]) (left, last bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if c.landed {
+		return false, false
+	}
+	c.callers--
+	if c.callers > 0 {
+		return true, false
+	}
+	delete(f.calls, key) // who comes now must not get this one's cancellation
+	c.cancel()
+	return true, true
+}
+
+// fly makes the call.
+func (f *Flights[T]) fly(key string, c *call[T], fn func(context.Context) (T, error)) {
+	defer f.land(key, c)
+	v, err := fn(c.ctx)
+	c.outcome = f.Classify.Outcome(c.ctx, err) // may panic, as fn may
+	c.value, c.err, c.returned = v, err, true
+}
+
+// land tells the callers how the call ended. It is what fly defers, so that recover
+// sees its panic.
+func (f *Flights[T]) land(key string, c *call[T]) {
+	if !c.returned {
+		c.panicked = recover()
+		c.outcome = stability.Failure
+	}
+	f.tally.Count(c.outcome)
+	f.mu.Lock()
+	f.running--
+	c.landed = true
+	if f.calls[key] == c {
+		delete(f.calls, key)
+	}
+	if c.returned && f.StaleIfError > 0 {
+		f.settle(key, c)
+	}
+	f.mu.Unlock()
+	c.cancel()
+	close(c.done)
+}
+
+// settle keeps the value of a call that succeeded, and looks for one where it did not.
+// The caller holds mu.
+func (f *Flights[T]) settle(key string, c *call[T]) {
+	switch {
+	case c.err == nil:
+		if c.outcome == stability.Success {
+			f.kept.put(key, c.value, c.began)
+		}
+	case c.ctx.Err() != nil: // nobody is left to get another value
+	case c.outcome == stability.Failure || stability.Rejected(c.err):
+		if v, age, ok := f.kept.get(key, time.Now()); ok {
+			c.value, c.degraded, c.err = v, &stability.Degraded{Cause: c.err, Age: age}, nil
+		}
+	case c.outcome == stability.Success:
+		f.kept.drop(key)
+	}
+}
+
+// late is what a caller gets who left a call.
+func (f *Flights[T]) late(ctx context.Context, key string) (T, *stability.Degraded, error) {
+	var zero T
+	err := ctx.Err()
+	if f.StaleIfError == 0 || errors.Is(err, context.Canceled) {
+		return zero, nil, err
+	}
+	f.mu.Lock()
+	v, age, ok := f.kept.get(key, time.Now())
+	f.mu.Unlock()
+	if !ok {
+		return zero, nil, err
+	}
+	d := &stability.Degraded{Cause: err, Age: age}
+	f.answered(ctx, d)
+	return v, d, nil
+}
+
+// answered counts a caller who got a kept value.
+func (f *Flights[T]) answered(ctx context.Context, d *stability.Degraded) {
+	f.stale.Add(1)
+	telemetry.Event(ctx, "stability.degraded", policy, f.Name, func() []attribute.KeyValue {
+		kind := "_OTHER"
+		var r *stability.Rejection
+		if errors.As(d.Cause, &r) {
+			kind = r.ErrorType()
+		}
+		return []attribute.KeyValue{telemetry.KeyError.String(kind)}
+	})
+}
+
+// Stats is what [Flights] are doing and have done.
+type Stats struct {
+	// Calls is how the calls that were made ended, not what each caller got. None is
+	// Rejected.
+	stability.Calls
+	Shared  int64 // callers who joined another's call
+	Stale   int64 // callers who got a kept value
+	Running int   // calls that have not returned
+	Kept    int   // values kept for StaleIfError
+}
+
+// Stats returns a reading of the moment.
+func (f *Flights[T]) Stats() Stats {
+	if f == nil {
+		return Stats{}
+	}
+	f.mu.Lock()
+	running, kept := f.running, f.kept.len(time.Now())
+	f.mu.Unlock()
+	return Stats{
+		Calls:   f.tally.Calls(),
+		Shared:  f.shared.Load(),
+		Stale:   f.stale.Load(),
+		Running: running,
+		Kept:    kept,
+	}
+}
