@@ -1,0 +1,7 @@
+module github.com/crumplezone/stability/antagonist
+
+go 1.26.0
+
+require github.com/HdrHistogram/hdrhistogram-go v1.4.0
+
+require go.uber.org/goleak v1.3.0
