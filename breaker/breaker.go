@@ -22,7 +22,6 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
-	"github.com/crumplezone/stability/internal/stripe"
 	"github.com/crumplezone/stability/internal/telemetry"
 	"github.com/crumplezone/stability/internal/window"
 )
@@ -195,24 +194,29 @@ type Breaker struct {
 	real    *stay // what the state machine says; the same as stay in mode Auto
 	streak  int   // failed recoveries since the last full one
 	opened  int64
-	entered [3]int64 // by State
 	pending []Change // not yet told
 	telling bool
 
-	tally    telemetry.Tally
-	observed stripe.Counter
+	totals totals
 }
 
 // New returns a closed breaker. It panics with the error of [Config.Validate] when
 // cfg is not usable.
 func New(cfg Config) *Breaker {
 	b := newBreaker(newSettings(cfg), "")
-	telemetry.Observe(b.meter, b, func(b *Breaker, o metric.Observer) { b.observe(o, b.figures()) })
+	telemetry.Observe(b.meter, b, func(b *Breaker, o metric.Observer) {
+		var in [len(states)]int64
+		in[b.State()] = 1
+		b.observe(o, &b.totals, in)
+	})
 	return b
 }
 
 func newBreaker(s *settings, key string) *Breaker {
 	b := &Breaker{settings: s, key: key}
+	if s.sum != nil {
+		b.totals.tally.Sum = &s.sum.tally
+	}
 	b.real = b.newClosed()
 	b.stay.Store(b.real)
 	return b
@@ -260,7 +264,7 @@ func (b *Breaker) Admit(ctx context.Context) (stability.Admission, error) {
 		}
 		a.Ref = ref
 	}
-	if b.SlowCall > 0 {
+	if b.cfg.SlowCall > 0 {
 		a.N = int64(time.Since(epoch))
 	}
 	return a, nil
@@ -278,8 +282,8 @@ type releaser Breaker
 // Release implements [stability.Releaser].
 func (r *releaser) Release(a stability.Admission, err error) error {
 	b := (*Breaker)(r)
-	slow := b.SlowCall > 0 && time.Since(epoch)-time.Duration(a.N) > b.SlowCall
-	if b.Classify == nil {
+	slow := b.cfg.SlowCall > 0 && time.Since(epoch)-time.Duration(a.N) > b.cfg.SlowCall
+	if b.cfg.Classify == nil {
 		b.settle(a, stability.Classify(a.Ctx, err), slow)
 		return err
 	}
@@ -287,13 +291,13 @@ func (r *releaser) Release(a stability.Admission, err error) error {
 	// slot comes back all the same.
 	outcome := stability.Failure
 	defer func() { b.settle(a, outcome, slow) }()
-	outcome = b.Classify.Outcome(a.Ctx, err)
+	outcome = b.cfg.Classify.Outcome(a.Ctx, err)
 	return err
 }
 
 // settle counts a call that ended, and lets the state machine know.
 func (b *Breaker) settle(a stability.Admission, outcome stability.Outcome, slow bool) {
-	b.tally.Count(outcome)
+	b.totals.tally.Count(outcome)
 	switch ref := a.Ref.(type) {
 	case *stay:
 		b.settleClosed(a.Ctx, ref, outcome, slow)
@@ -343,8 +347,8 @@ func (b *Breaker) Stats() Stats {
 	now := time.Now()
 	s := b.stay.Load()
 	stats := Stats{
-		Calls:    b.tally.Calls(),
-		Observed: b.observed.Load(),
+		Calls:    b.totals.tally.Calls(),
+		Observed: b.totals.observed.Load(),
 		State:    s.reads(now),
 		Mode:     b.mode,
 		Since:    s.since,

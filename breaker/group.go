@@ -2,7 +2,6 @@ package breaker
 
 import (
 	"fmt"
-	"sync"
 
 	"go.opentelemetry.io/otel/metric"
 
@@ -21,27 +20,29 @@ import (
 type Group struct {
 	*settings
 	members *keyed.Map[Breaker]
-
-	mu   sync.Mutex
-	gone figures // of members that were forgotten
 }
 
-// NewGroup returns an empty group whose breakers are configured by cfg and bounded
-// by keys. It panics when one of them is not usable.
+// NewGroup returns an empty group whose members are configured by cfg and bounded
+// by keys. It panics with the error of their Validate when one of them is not
+// usable.
 func NewGroup(cfg Config, keys stability.Keys) *Group {
-	g := &Group{settings: newSettings(cfg)}
+	s := newSettings(cfg)
 	if err := keys.Validate(); err != nil {
 		panic(fmt.Errorf("breaker: %w", err))
 	}
+	s.sum = new(totals)
+	g := &Group{settings: s}
 	g.members = keyed.New(keys,
-		func(key string) *Breaker { return newBreaker(g.settings, key) },
-		(*Breaker).forgettable, g.forget)
-	telemetry.Observe(g.meter, g, func(g *Group, o metric.Observer) { g.observe(o, g.figures()) })
+		func(key string) *Breaker { return newBreaker(s, key) },
+		(*Breaker).forgettable, nil)
+	telemetry.Observe(s.meter, g, func(g *Group, o metric.Observer) { g.observe(o, g.sum, g.inStates()) })
 	return g
 }
 
-// Get returns the breaker of the key. Ask for it at each call: a member that is
-// kept elsewhere can be forgotten here, and another be made in its place.
+// Get returns the breaker of the key, or the one that keys past the bound share.
+// Ask for it at each call: a member that is kept elsewhere can be forgotten here,
+// and another be made in its place. Get does not block, and allocates only to make
+// a member.
 func (g *Group) Get(key string) *Breaker {
 	if g == nil {
 		return nil
@@ -55,24 +56,13 @@ func (b *Breaker) forgettable() bool {
 	defer b.mu.Unlock()
 	s := b.stay.Load()
 	return b.mode == Auto && s.state == Closed && !s.ramping.Load() && b.streak == 0 &&
-		(b.Consecutive == 0 || s.inARow.Load() == 0) && s.window.Counts() == (window.Counts{})
+		(b.cfg.Consecutive == 0 || s.inARow.Load() == 0) && s.window.Counts() == (window.Counts{})
 }
 
-// forget keeps the totals of a member that is dropped.
-func (g *Group) forget(b *Breaker) {
-	f := b.figures()
-	f.inState = [len(states)]int64{}
-	g.mu.Lock()
-	g.gone.add(f)
-	g.mu.Unlock()
-}
-
-func (g *Group) figures() figures {
-	g.mu.Lock()
-	f := g.gone
-	g.mu.Unlock()
+// inStates counts the members in each state.
+func (g *Group) inStates() (in [len(states)]int64) {
 	for b := range g.members.All() {
-		f.add(b.figures())
+		in[b.State()]++
 	}
-	return f
+	return in
 }

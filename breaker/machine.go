@@ -21,8 +21,8 @@ var (
 // admitSlow decides about a call that a closed breaker does not simply let
 // through. It returns what the call's admission refers to, or a refusal, counted.
 func (b *Breaker) admitSlow(ctx context.Context, s *stay) (ref any, refusal *stability.Rejection) {
-	if r := s.ready.Load(); r != nil && !b.Observe {
-		if b.tally.CountRejected()&0xff == 0 {
+	if r := s.ready.Load(); r != nil && !b.cfg.Observe {
+		if b.totals.tally.CountRejected()&0xff == 0 {
 			s.distrust()
 		}
 		return nil, r
@@ -34,11 +34,14 @@ func (b *Breaker) admitSlow(ctx context.Context, s *stay) (ref any, refusal *sta
 	switch {
 	case refusal == nil:
 		return ref, nil
-	case b.Observe:
-		b.observed.Add(1)
+	case b.cfg.Observe:
+		b.totals.observed.Add(1)
+		if b.sum != nil {
+			b.sum.observed.Add(1)
+		}
 		return nil, nil
 	default:
-		b.tally.CountRejected()
+		b.totals.tally.CountRejected()
 		return nil, refusal
 	}
 }
@@ -67,7 +70,7 @@ func (b *Breaker) decide(now time.Time) (ref any, refusal *stability.Rejection) 
 	if err != nil {
 		return nil, b.refusal(0)
 	}
-	l := &lease{stay: s, until: now.Add(b.ProbeFor), done: done}
+	l := &lease{stay: s, until: now.Add(b.cfg.ProbeFor), done: done}
 	s.leases = append(s.leases, l)
 	return l, nil
 }
@@ -82,7 +85,7 @@ func (b *Breaker) inShare(s *stay, now time.Time) bool {
 		b.streak = 0
 		return true
 	}
-	s.credit += 1 - 0.9*float64(left)/float64(b.RampFor)
+	s.credit += 1 - 0.9*float64(left)/float64(b.cfg.RampFor)
 	if s.credit < 1 {
 		return false
 	}
@@ -91,7 +94,7 @@ func (b *Breaker) inShare(s *stay, now time.Time) bool {
 }
 
 func (b *Breaker) refusal(retryAfter time.Duration) *stability.Rejection {
-	return &stability.Rejection{Policy: policy, Name: b.Name, Key: b.key, Reason: ErrOpen, RetryAfter: retryAfter}
+	return &stability.Rejection{Policy: policy, Name: b.cfg.Name, Key: b.key, Reason: ErrOpen, RetryAfter: retryAfter}
 }
 
 // settleClosed counts a call that s admitted while it was closed.
@@ -101,7 +104,7 @@ func (b *Breaker) settleClosed(ctx context.Context, s *stay, outcome stability.O
 	case outcome == stability.Ignored:
 		return
 	case outcome == stability.Success:
-		if b.Consecutive > 0 && s.inARow.Load() != 0 {
+		if b.cfg.Consecutive > 0 && s.inARow.Load() != 0 {
 			s.inARow.Store(0)
 		}
 		if !slow {
@@ -111,7 +114,7 @@ func (b *Breaker) settleClosed(ctx context.Context, s *stay, outcome stability.O
 		counts = s.window.SlowSuccess()
 	default:
 		counts = s.window.Failure(slow)
-		if b.Consecutive > 0 {
+		if b.cfg.Consecutive > 0 {
 			s.inARow.Add(1)
 		}
 	}
@@ -131,13 +134,13 @@ func (b *Breaker) settleClosed(ctx context.Context, s *stay, outcome stability.O
 func (b *Breaker) cause(s *stay, counts window.Counts) Cause {
 	calls := counts.Calls()
 	switch {
-	case b.Consecutive > 0 && s.inARow.Load() >= int64(b.Consecutive):
+	case b.cfg.Consecutive > 0 && s.inARow.Load() >= int64(b.cfg.Consecutive):
 		return CauseConsecutive
-	case calls < int64(b.MinCalls):
+	case calls < int64(b.cfg.MinCalls):
 		return ""
-	case float64(counts.Failures) >= b.FailureRatio*float64(calls):
+	case float64(counts.Failures) >= b.cfg.FailureRatio*float64(calls):
 		return CauseFailureRatio
-	case b.SlowCall > 0 && float64(counts.Slow) >= b.SlowRatio*float64(calls):
+	case b.cfg.SlowCall > 0 && float64(counts.Slow) >= b.cfg.SlowRatio*float64(calls):
 		return CauseSlowRatio
 	default:
 		return ""
@@ -198,7 +201,7 @@ func (b *Breaker) open(why Cause) {
 	b.opened++
 	d := b.openTime()
 	s := &stay{state: Open, since: time.Now()}
-	s.machine, s.due = newMachine(&b.Config, d)
+	s.machine, s.due = newMachine(&b.cfg, d)
 	s.keepReady(*b.refusal(0), max(d/renewals, time.Millisecond))
 	b.enter(s, why)
 }
@@ -206,10 +209,10 @@ func (b *Breaker) open(why Cause) {
 // openTime returns how long to stay open: OpenFor, doubled with each failed
 // recovery up to MaxOpenFor, less up to a tenth by chance.
 func (b *Breaker) openTime() time.Duration {
-	d := b.OpenFor
+	d := b.cfg.OpenFor
 	for range b.streak {
-		if d >= b.MaxOpenFor/2 {
-			d = b.MaxOpenFor
+		if d >= b.cfg.MaxOpenFor/2 {
+			d = b.cfg.MaxOpenFor
 			break
 		}
 		d *= 2
@@ -220,8 +223,8 @@ func (b *Breaker) openTime() time.Duration {
 // close closes the state machine. The caller holds mu.
 func (b *Breaker) close() {
 	s := b.newClosed()
-	if b.RampFor > 0 {
-		s.rampEnd = s.since.Add(b.RampFor)
+	if b.cfg.RampFor > 0 {
+		s.rampEnd = s.since.Add(b.cfg.RampFor)
 		s.ramping.Store(true)
 	} else {
 		b.streak = 0
@@ -231,7 +234,7 @@ func (b *Breaker) close() {
 
 func (b *Breaker) newClosed() *stay {
 	s := &stay{state: Closed, since: time.Now()}
-	s.window.Init(b.Window)
+	s.window.Init(b.cfg.Window)
 	return s
 }
 
@@ -256,9 +259,12 @@ func (b *Breaker) show(s *stay, why Cause) {
 	if from == s.state {
 		return
 	}
-	b.entered[s.state]++
+	b.totals.entered[s.state].Add(1)
+	if b.sum != nil {
+		b.sum.entered[s.state].Add(1)
+	}
 	b.pending = append(b.pending, Change{
-		Name: b.Name, Key: b.key, From: from, To: s.state, Cause: why, At: time.Now(),
+		Name: b.cfg.Name, Key: b.key, From: from, To: s.state, Cause: why, At: time.Now(),
 	})
 }
 
@@ -289,9 +295,9 @@ func (b *Breaker) tellOne(ctx context.Context, c Change) {
 			b.tell(ctx) // the listener panicked; the others still hear of the rest
 		}
 	}()
-	c.report(ctx, b.Logger)
-	if b.OnChange != nil {
-		b.OnChange(c)
+	c.report(ctx, b.cfg.Logger)
+	if b.cfg.OnChange != nil {
+		b.cfg.OnChange(c)
 	}
 	told = true
 }

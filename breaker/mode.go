@@ -36,7 +36,7 @@ func (m Mode) String() string {
 func (b *Breaker) ForceOpen() {
 	b.force(ForcedOpen, func() *stay {
 		s := &stay{state: Open, since: time.Now()}
-		s.ready.Store(&stability.Rejection{Policy: policy, Name: b.Name, Key: b.key, Reason: ErrOpen})
+		s.ready.Store(&stability.Rejection{Policy: policy, Name: b.cfg.Name, Key: b.key, Reason: ErrOpen})
 		return s
 	})
 }
@@ -82,7 +82,7 @@ func (b *Breaker) Auto() {
 		switch why := b.cause(forced, counts); {
 		case why != "":
 			b.open(why)
-		case counts.Calls() >= int64(b.MinCalls):
+		case counts.Calls() >= int64(b.cfg.MinCalls):
 			b.enter(forced, CauseAuto)
 		}
 	}

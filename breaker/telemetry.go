@@ -1,12 +1,12 @@
 package breaker
 
 import (
-	"time"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/stripe"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
 
@@ -19,7 +19,8 @@ var states = [...]State{Closed, HalfOpen, Open}
 
 // settings is what a breaker, or all members of a Group, share.
 type settings struct {
-	Config
+	cfg   Config
+	sum   *totals // of a Group's members; nil outside a Group
 	meter *telemetry.Meter
 	attrs metric.MeasurementOption
 	calls *telemetry.Calls
@@ -30,13 +31,21 @@ type settings struct {
 	inState     [len(states)]metric.MeasurementOption
 }
 
+// totals is what only grows. The members of a Group count into its sum too, so
+// that nothing is lost with a member that is forgotten.
+type totals struct {
+	tally    telemetry.Tally
+	observed stripe.Counter
+	entered  [len(states)]atomic.Int64
+}
+
 func newSettings(cfg Config) *settings {
 	if err := cfg.Validate(); err != nil {
 		panic(err)
 	}
 	m := telemetry.NewMeter(cfg.MeterProvider, policy, cfg.Name)
 	s := &settings{
-		Config:      cfg.withDefaults(),
+		cfg:         cfg.withDefaults(),
 		meter:       m,
 		attrs:       m.With(),
 		calls:       m.Calls("_OTHER", "breaker_rejected"),
@@ -50,36 +59,12 @@ func newSettings(cfg Config) *settings {
 	return s
 }
 
-// figures is what a breaker, or a Group, is observed as.
-type figures struct {
-	calls            stability.Calls
-	observed         int64
-	inState, entered [len(states)]int64
-}
-
-func (f *figures) add(g figures) {
-	f.calls = f.calls.Plus(g.calls)
-	f.observed += g.observed
+// observe reports the totals and how many breakers are in each state.
+func (s *settings) observe(o metric.Observer, t *totals, in [len(states)]int64) {
+	s.calls.Observe(o, t.tally.Calls())
+	o.ObserveInt64(s.observed, t.observed.Load(), s.attrs)
 	for i := range states {
-		f.inState[i] += g.inState[i]
-		f.entered[i] += g.entered[i]
-	}
-}
-
-func (b *Breaker) figures() figures {
-	f := figures{calls: b.tally.Calls(), observed: b.observed.Load()}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	f.inState[b.stay.Load().reads(time.Now())] = 1
-	f.entered = b.entered
-	return f
-}
-
-func (s *settings) observe(o metric.Observer, f figures) {
-	s.calls.Observe(o, f.calls)
-	o.ObserveInt64(s.observed, f.observed, s.attrs)
-	for i := range states {
-		o.ObserveInt64(s.status, f.inState[i], s.inState[i])
-		o.ObserveInt64(s.transitions, f.entered[i], s.inState[i])
+		o.ObserveInt64(s.status, in[i], s.inState[i])
+		o.ObserveInt64(s.transitions, t.entered[i].Load(), s.inState[i])
 	}
 }
