@@ -20,8 +20,7 @@ func enter(t testing.TB, g stability.Gate) *stability.Pass {
 	return pass
 }
 
-func requireRefused(t testing.TB, err error) *stability.Rejection {
-	t.Helper()
+func requireRefused(t require.TestingT, err error) *stability.Rejection {
 	require.ErrorIs(t, err, bulkhead.ErrFull)
 	require.ErrorIs(t, err, stability.ErrRejected)
 	var r *stability.Rejection
