@@ -42,6 +42,8 @@ type Releaser interface {
 // module are Admitters; chains and [Do] use it to pass through any number of
 // gates without an allocation.
 type Admitter interface {
+	// Admit grants an admission, or returns a [Rejection], or ctx.Err() when ctx has
+	// ended before.
 	Admit(ctx context.Context) (Admission, error)
 }
 

@@ -3,9 +3,9 @@ package stability
 // Calls is how the calls that a policy has seen ended, counted since it was made.
 // Every call is in exactly one of the four, once it has ended.
 type Calls struct {
-	Succeeded int64
-	Failed    int64
-	Ignored   int64
+	Succeeded int64 // ran, and were a [Success]
+	Failed    int64 // ran, and were a [Failure]
+	Ignored   int64 // ran, and were [Ignored]
 	Rejected  int64 // refused by this policy, and not run
 }
 

@@ -319,8 +319,9 @@ func (b *Breaker) State() State {
 
 // Counts is what is in the window of a closed breaker.
 type Counts struct {
-	Successes, Failures int64
-	Slow                int64 // of either
+	Successes int64 // slow ones included
+	Failures  int64 // slow ones included
+	Slow      int64 // of either
 }
 
 // Stats is what a [Breaker] is doing and has done.
@@ -328,8 +329,8 @@ type Stats struct {
 	stability.Calls
 	Observed int64 // calls that Observe let through and that would have been refused
 
-	State      State
-	Mode       Mode
+	State      State         // at this moment, as [Breaker.State] returns it
+	Mode       Mode          // who decides
 	Since      time.Time     // of the last change of state
 	Window     Counts        // zero unless closed
 	Probing    int           // probes under way

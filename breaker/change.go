@@ -12,10 +12,12 @@ import (
 
 // A Change is a change of a breaker's state, as callers see it.
 type Change struct {
-	Name, Key string // of the breaker
-	From, To  State
-	Cause     Cause
-	At        time.Time
+	Name  string    // Config.Name
+	Key   string    // of the member of a Group; "" outside a Group
+	From  State     // the To of the change before
+	To    State     // never the same as From
+	Cause Cause     // why
+	At    time.Time // when
 }
 
 // A Cause says why a breaker changed its state.
