@@ -1,0 +1,201 @@
+package stabilityhttp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/timeout"
+)
+
+// An attempt is one request on its way through the gates to a host and back, to the
+// end of the response's body. Everything that it needs lives in it, so that it
+// costs one allocation.
+type attempt struct {
+	t      *Transport
+	req    *http.Request // the caller's
+	key    string
+	number int // for AttemptHeader
+	clock  clock
+	passes passes
+	upload upload
+	values [2]string // of the fields added to the header
+
+	resp     *http.Response // nil until the headers have come
+	body     io.ReadCloser  // of resp, as it came
+	upgraded bool           // the body is the connection
+	answered atomic.Bool    // resp has a body to read
+	reading  atomic.Int32   // calls of Read under way
+	closing  atomic.Bool    // the body has been closed
+	over     atomic.Bool    // the gates have been left
+}
+
+// errAbandoned ends an attempt whose context ended while nobody read its body.
+var errAbandoned = errors.New("stabilityhttp: response body neither read nor closed in time")
+
+// send sends the request with that body. The gates are passed before, and left when
+// the attempt has ended: here, where there is no body to read, and else with the
+// response's body. It closes the request's body on every path.
+func (a *attempt) send(reqBody io.ReadCloser) (*http.Response, error) {
+	returned := false
+	defer func() {
+		if !returned { // a panic or a Goexit, of a gate's listener or of the base
+			_ = a.end(stability.ErrNoReturn)
+		}
+	}()
+	resp, err := a.roundTrip(reqBody)
+	returned = true
+	if err != nil {
+		return nil, a.end(err)
+	}
+	resp.Request = a.req
+	a.receive(resp)
+	return resp, nil
+}
+
+func (a *attempt) roundTrip(reqBody io.ReadCloser) (*http.Response, error) {
+	if err := a.passes.enter(&a.clock, a.t.gates(a.key)); err != nil {
+		if reqBody != nil {
+			_ = reqBody.Close()
+		}
+		return nil, err
+	}
+	a.clock.wait(false)
+	resp, err := a.t.base.RoundTrip(a.outgoing(reqBody))
+	switch {
+	case err != nil:
+		if resp != nil && resp.Body != nil { // response xor error, whatever the base does
+			_ = resp.Body.Close()
+		}
+		return nil, err
+	case resp == nil:
+		return nil, fmt.Errorf("stabilityhttp: %T returned neither a response nor an error", a.t.base)
+	}
+	return resp, nil
+}
+
+// outgoing returns the request that is sent in place of the caller's: the same but
+// for its context, its body and the fields added to its header.
+func (a *attempt) outgoing(reqBody io.ReadCloser) *http.Request {
+	out := a.req.WithContext(&a.clock)
+	if hasBody(a.req) {
+		a.upload = upload{ReadCloser: reqBody, clock: &a.clock}
+		out.Body = &a.upload
+	}
+	deadline, limited := a.clock.Deadline()
+	if limited = limited && a.t.deadlineHeader != ""; !limited && a.number == 0 {
+		return out
+	}
+	out.Header = make(http.Header, len(a.req.Header)+2)
+	for name, values := range a.req.Header {
+		// The values are shared, with no room behind them to append to.
+		out.Header[name] = values[:len(values):len(values)]
+	}
+	if limited {
+		a.values[0] = formatDeadline(time.Until(deadline))
+		out.Header[a.t.deadlineHeader] = a.values[0:1:1]
+	}
+	if a.number > 0 {
+		a.values[1] = strconv.Itoa(a.number)
+		out.Header[AttemptHeader] = a.values[1:2:2]
+	}
+	return out
+}
+
+// receive takes the response over.
+func (a *attempt) receive(resp *http.Response) {
+	a.clock.answer()
+	a.resp, a.body = resp, resp.Body
+	switch {
+	case resp.Body == nil:
+		resp.Body = http.NoBody
+		_ = a.end(nil)
+	case resp.Body == http.NoBody:
+		_ = a.end(nil)
+	case resp.StatusCode == http.StatusSwitchingProtocols && isWriter(resp.Body):
+		// The end of HTTP on this connection, of its time limits, and of what a
+		// breaker can tell from it. What it takes up at the host it takes up until
+		// it is closed.
+		a.upgraded = true
+		a.clock.stop()
+		resp.Body = (*upgraded)(a)
+		a.passes.leave(breakerGate, nil)
+	default:
+		resp.Body = (*body)(a)
+		a.answered.Store(true)
+	}
+}
+
+// end ends the attempt, once, tells the gates how, and returns err or what is made
+// of it where a time limit of the Transport was the reason.
+func (a *attempt) end(err error) error {
+	err = a.explain(err)
+	if a.over.Swap(true) {
+		return err
+	}
+	defer a.clock.end()
+	// The user's Classify may panic: the attempt counts as failed then.
+	verdict := error(stability.ErrNoReturn)
+	defer func() { a.passes.leave(0, verdict) }()
+	switch {
+	case err == stability.ErrNoReturn: //nolint:errorlint // The sentinel itself.
+	case a.upgraded:
+		verdict = nil
+	default:
+		verdict = told(a.judge(err))
+	}
+	return err
+}
+
+// judge returns the outcome of the attempt.
+func (a *attempt) judge(err error) stability.Outcome {
+	if err != nil && (errors.Is(err, errAbandoned) || errors.Is(err, stability.ErrRejected) || isMalformed(err) ||
+		errors.Is(a.clock.Err(), context.Canceled) || a.resp == nil && a.upload.failed.Load()) {
+		return stability.Ignored
+	}
+	return a.t.cfg.Classify(a.resp, err)
+}
+
+// explain says in err whose time limit it was, where it was one of the
+// Transport's.
+func (a *attempt) explain(err error) error {
+	if err == nil || err == stability.ErrNoReturn { //nolint:errorlint // The sentinel itself.
+		return err
+	}
+	e := &timeout.Error{Name: a.t.cfg.Name, Key: a.key, Err: err}
+	switch a.clock.ended() {
+	case byLimit:
+		e.After = a.t.timeout
+	case byPatience:
+		e.After = a.clock.patience
+	default:
+		return err
+	}
+	return e
+}
+
+// contextEnded gives back what a caller took who neither reads nor closes the body:
+// the connection is gone, and a Read will say so if there ever is one.
+func (a *attempt) contextEnded() {
+	if a.answered.Load() && !a.closing.Load() && a.reading.Load() == 0 {
+		_ = a.end(errAbandoned)
+	}
+}
+
+func isWriter(body io.ReadCloser) bool {
+	_, ok := body.(io.Writer)
+	return ok
+}
+
+// isMalformed reports whether net/http refused to send the request, because the
+// caller made it wrong. It has no errors that can be told but by their text.
+func isMalformed(err error) bool {
+	return err != nil && strings.HasPrefix(err.Error(), "net/http: invalid ")
+}

@@ -1,0 +1,102 @@
+package stabilityhttp
+
+import (
+	"io"
+	"sync/atomic"
+	"time"
+)
+
+// What is read of a body before it is closed, so that its connection can carry the
+// next request: no more bytes than arrive anyway with the rest, for no longer than
+// nobody notices.
+const (
+	drainBytes = 16 << 10
+	drainFor   = 10 * time.Millisecond
+)
+
+// A body is the response body of an attempt, which ends with it: at its end, at an
+// error, or when it is closed.
+type body attempt
+
+// Read implements [io.Reader].
+func (b *body) Read(p []byte) (int, error) {
+	a := (*attempt)(b)
+	a.reading.Add(1)
+	defer a.reading.Add(-1)
+	a.clock.wait(true)
+	n, err := a.body.Read(p)
+	a.clock.rest(true)
+	switch err { //nolint:errorlint // As of io.Reader.
+	case nil:
+	case io.EOF:
+		_ = a.end(nil)
+	default:
+		err = a.end(err)
+	}
+	return n, err
+}
+
+// Close implements [io.Closer]. Where the rest of the body is short and has arrived,
+// the connection is kept for the next request.
+func (b *body) Close() error {
+	a := (*attempt)(b)
+	if a.closing.Swap(true) {
+		return a.body.Close()
+	}
+	// Before the body is closed, which ends a Read under way with an error that is
+	// not the server's.
+	a.drain()
+	_ = a.end(nil)
+	return a.body.Close()
+}
+
+// drain reads a little of a body that nobody reads, where that lets the connection
+// live on: one of HTTP/2 does in any case.
+func (a *attempt) drain() {
+	if a.over.Load() || a.reading.Load() > 0 || a.resp.ProtoMajor != 1 || a.clock.Err() != nil {
+		return
+	}
+	a.clock.hurry(drainFor)
+	_, _ = io.CopyN(io.Discard, a.body, drainBytes+1) // EOF ends the attempt at the server
+}
+
+// An upgraded body is that of a response with status 101: the connection itself.
+type upgraded attempt
+
+// Read implements [io.Reader].
+func (u *upgraded) Read(p []byte) (int, error) { return u.body.Read(p) }
+
+// Write implements [io.Writer].
+func (u *upgraded) Write(p []byte) (int, error) { return u.body.(io.Writer).Write(p) }
+
+// Close implements [io.Closer].
+func (u *upgraded) Close() error {
+	defer func() { _ = (*attempt)(u).end(nil) }()
+	return u.body.Close()
+}
+
+// An upload is a request body. While it is read, the attempt waits for the caller
+// and not for the server.
+type upload struct {
+	io.ReadCloser
+	clock  *clock
+	closed atomic.Bool
+	failed atomic.Bool // by itself, and not because it was closed
+}
+
+// Read implements [io.Reader].
+func (u *upload) Read(p []byte) (int, error) {
+	u.clock.rest(false)
+	n, err := u.ReadCloser.Read(p)
+	u.clock.wait(false)
+	if err != nil && err != io.EOF && !u.closed.Load() { //nolint:errorlint // As of io.Reader.
+		u.failed.Store(true)
+	}
+	return n, err
+}
+
+// Close implements [io.Closer].
+func (u *upload) Close() error {
+	u.closed.Store(true)
+	return u.ReadCloser.Close()
+}

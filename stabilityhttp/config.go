@@ -1,0 +1,248 @@
+package stabilityhttp
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/breaker"
+	"github.com/crumplezone/stability/bulkhead"
+	"github.com/crumplezone/stability/retry"
+)
+
+// A Part is a part of a [Transport] that can be left out.
+type Part uint
+
+// The parts. Every one is in, unless TransportConfig.Off has it; the rate limit is
+// in where it is configured.
+const (
+	PartTimeout Part = 1 << iota
+	PartAttemptTimeout
+	PartRetry
+	PartBulkhead
+	PartBreaker
+	PartDeadlineHeader
+	allParts = 1<<iota - 1
+)
+
+// TransportConfig configures a [Transport]. The zero TransportConfig is valid.
+type TransportConfig struct {
+	// Name names the parts that have no name of their own, in refusals, errors and
+	// telemetry. Default "".
+	Name string
+	// Off are the parts to leave out, such as PartRetry | PartBulkhead. Default
+	// none.
+	Off Part
+
+	// Timeout is how long a request may take in all: waiting for the gates, all
+	// attempts with the pauses between them, and the response's body to its end.
+	// Redirects that an [http.Client] follows are requests of their own. A deadline
+	// of the request's context that is earlier counts in its place. Default 30s.
+	Timeout time.Duration
+	// AttemptTimeout is how long an attempt may wait for the server at a stretch:
+	// for the response's headers, not counting the time in which it waits for the
+	// caller's request body; and then for each further piece of the body. So a body
+	// may take as long as Timeout lets it if only it keeps coming. Default a third
+	// of Timeout; without PartRetry, Timeout; without either, 10s.
+	AttemptTimeout time.Duration
+	// DeadlineHeader is the name of the request header that carries the time left
+	// to the request, in milliseconds, to the server. Where the request has it
+	// already it is replaced. Default [DeadlineHeader].
+	DeadlineHeader string
+
+	// Retry configures how often and after which pauses a request is made again,
+	// and the budget for that. Its Retryable and Classify must be nil: those of
+	// this Config are asked.
+	Retry retry.Config
+	// Retryable reports whether req may be made again after an attempt that ended
+	// in resp or in err; the other one is nil. It is not asked where the request
+	// has a body and no GetBody, where its context has ended, or where a gate
+	// refused; then it is not made again. It must not read resp's body. Default
+	// [Retryable].
+	Retryable func(req *http.Request, resp *http.Response, err error) bool
+
+	// Bulkhead configures the bulkhead of each host. Default a Limit of 100 and,
+	// where neither of both is given, a Queue of as many and a MaxWait of a second
+	// or, if that is shorter, AttemptTimeout.
+	Bulkhead bulkhead.Config
+	// Breaker configures the breaker of each host. Default its own defaults, but
+	// with a ProbeFor that is not shorter than Timeout.
+	Breaker breaker.Config
+	// Classify judges how an attempt ended for breakers and figures: with an err,
+	// and a nil resp where there was none; else with the resp, after its body has
+	// ended. It is not asked about requests that were refused, that the caller
+	// canceled or made wrong, or that did not return; the latter are failures, the
+	// others are ignored. It must not read resp's body. Default [Classify].
+	Classify func(resp *http.Response, err error) stability.Outcome
+
+	// Key returns what the gates of a request are kept by. Default [HostPort].
+	Key func(req *http.Request) string
+	// Keys bounds the gates that are kept.
+	Keys stability.Keys
+
+	// MeterProvider provides the instruments of the parts that have none of their
+	// own. Default the global one of OpenTelemetry.
+	MeterProvider metric.MeterProvider
+	// Logger logs changes of the breakers, where Breaker has none. Default nil:
+	// nothing is logged.
+	Logger *slog.Logger
+}
+
+func (c TransportConfig) on(p Part) bool { return c.Off&p == 0 }
+
+// Validate reports the first field that is not usable, or the first two that
+// contradict each other, as the error that [NewTransport] panics with.
+func (c TransportConfig) Validate() error {
+	if err := c.validate(); err != nil {
+		return fmt.Errorf("stabilityhttp: TransportConfig.%w", err)
+	}
+	return nil
+}
+
+func (c TransportConfig) validate() error {
+	if c.Off&^allParts != 0 {
+		return errors.New("Off has a part that does not exist")
+	}
+	for _, field := range []struct {
+		name       string
+		part       Part
+		partName   string
+		configured bool
+	}{
+		{"Timeout", PartTimeout, "PartTimeout", c.Timeout != 0},
+		{"AttemptTimeout", PartAttemptTimeout, "PartAttemptTimeout", c.AttemptTimeout != 0},
+		{"DeadlineHeader", PartDeadlineHeader, "PartDeadlineHeader", c.DeadlineHeader != ""},
+		{"Retry", PartRetry, "PartRetry", !reflect.ValueOf(c.Retry).IsZero()},
+		{"Retryable", PartRetry, "PartRetry", c.Retryable != nil},
+		{"Bulkhead", PartBulkhead, "PartBulkhead", !reflect.ValueOf(c.Bulkhead).IsZero()},
+		{"Breaker", PartBreaker, "PartBreaker", !reflect.ValueOf(c.Breaker).IsZero()},
+	} {
+		if field.configured && !c.on(field.part) {
+			return fmt.Errorf("%s is configured and Off has %s: drop one of them", field.name, field.partName)
+		}
+	}
+	switch {
+	case c.Timeout < 0:
+		return errors.New("Timeout must not be negative: use Off for none")
+	case c.AttemptTimeout < 0:
+		return errors.New("AttemptTimeout must not be negative: use Off for none")
+	case !isToken(c.DeadlineHeader):
+		return errors.New("DeadlineHeader must be the name of a header field")
+	case c.Retry.Retryable != nil:
+		return errors.New("Retry.Retryable is not asked: set TransportConfig.Retryable")
+	case c.Retry.Classify != nil:
+		return errors.New("Retry.Classify is not asked: set TransportConfig.Classify")
+	case c.Bulkhead.Classify != nil:
+		return errors.New("Bulkhead.Classify is not asked: set TransportConfig.Classify")
+	case c.Breaker.Classify != nil:
+		return errors.New("Breaker.Classify is not asked: set TransportConfig.Classify")
+	case c.Bulkhead.Limit < 0: // 0 has a default here
+		return errors.New("Bulkhead.Limit must not be negative")
+	}
+	if err := c.Keys.Validate(); err != nil {
+		return err
+	}
+	d := c.withDefaults()
+	for _, part := range []struct {
+		part Part
+		name string
+		err  error
+	}{
+		{PartRetry, "Retry", d.Retry.Validate()},
+		{PartBulkhead, "Bulkhead", d.Bulkhead.Validate()},
+		{PartBreaker, "Breaker", d.Breaker.Validate()},
+	} {
+		if part.err != nil && c.on(part.part) {
+			return fmt.Errorf("%s: %w", part.name, part.err)
+		}
+	}
+	return d.contradiction()
+}
+
+// contradiction finds two fields of a config with its defaults of which one makes
+// the other pointless.
+func (c TransportConfig) contradiction() error {
+	if !c.on(PartTimeout) {
+		return nil
+	}
+	for _, field := range []struct {
+		name  string
+		value time.Duration
+	}{
+		{"AttemptTimeout", c.AttemptTimeout},
+		{"Retry.Base", c.Retry.Base},
+		{"Bulkhead.MaxWait", c.Bulkhead.MaxWait},
+		{"Breaker.SlowCall", c.Breaker.SlowCall},
+	} {
+		if field.value > c.Timeout {
+			return fmt.Errorf("%s (%v) is longer than Timeout (%v), which ends the request before: shorten it, or lengthen Timeout",
+				field.name, field.value, c.Timeout)
+		}
+	}
+	return nil
+}
+
+func (c TransportConfig) withDefaults() TransportConfig {
+	orDefault(&c.Timeout, 30*time.Second)
+	switch {
+	case !c.on(PartTimeout):
+		orDefault(&c.AttemptTimeout, 10*time.Second)
+	case !c.on(PartRetry):
+		orDefault(&c.AttemptTimeout, c.Timeout)
+	default:
+		orDefault(&c.AttemptTimeout, c.Timeout/3)
+	}
+	orDefault(&c.DeadlineHeader, DeadlineHeader)
+	orDefault(&c.Bulkhead.Limit, 100)
+	if c.Bulkhead.Queue == 0 && c.Bulkhead.MaxWait == 0 {
+		c.Bulkhead.Queue = c.Bulkhead.Limit
+		c.Bulkhead.MaxWait = min(time.Second, c.AttemptTimeout)
+	}
+	if c.on(PartTimeout) {
+		orDefault(&c.Breaker.ProbeFor, max(30*time.Second, c.Timeout))
+	}
+	if c.Retryable == nil {
+		c.Retryable = Retryable
+	}
+	if c.Classify == nil {
+		c.Classify = Classify
+	}
+	if c.Key == nil {
+		c.Key = HostPort
+	}
+	c.Retry.Retryable, c.Retry.Classify = retryable, outcome
+	c.Bulkhead.Classify, c.Breaker.Classify = outcome, outcome
+	orDefault(&c.Retry.Name, c.Name)
+	orDefault(&c.Bulkhead.Name, c.Name)
+	orDefault(&c.Breaker.Name, c.Name)
+	orDefault(&c.Retry.MeterProvider, c.MeterProvider)
+	orDefault(&c.Bulkhead.MeterProvider, c.MeterProvider)
+	orDefault(&c.Breaker.MeterProvider, c.MeterProvider)
+	orDefault(&c.Breaker.Logger, c.Logger)
+	return c
+}
+
+func orDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// isToken reports whether name can be the name of a header field (RFC 9110, section
+// 5.6.2). "" can, which is to be the default.
+func isToken(name string) bool {
+	for _, c := range []byte(name) {
+		if !isAlpha(c) && !isDigit(c) && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,204 @@
+package stabilityhttp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/retry"
+)
+
+// ErrNoReplay is in the error of a request that could have been made again but for
+// its body, which can be read only once: it has no GetBody.
+var ErrNoReplay = errors.New("stabilityhttp: not retried, the request has a body and no GetBody")
+
+// longestPushback is what a server can make a request wait that has no deadline.
+const longestPushback = time.Minute
+
+// An exchange is a request with all its attempts. It is also the context in which
+// they are made: the caller's, with the deadline of the Transport. That has no timer
+// because nobody waits for it: the retry makes no pause that would not end before,
+// and each attempt has its own clock.
+type exchange struct {
+	context.Context
+	deadline time.Time
+	limit    time.Time // deadline, where it is the Transport's and not the caller's
+
+	t    *Transport
+	req  *http.Request
+	key  string
+	last *attempt
+	resp *http.Response // of last; nil: there was none
+
+	first attempt // room for the first, most often the only one
+}
+
+// Deadline implements [context.Context].
+func (x *exchange) Deadline() (time.Time, bool) { return x.deadline, !x.deadline.IsZero() }
+
+func (t *Transport) exchange(req *http.Request) (*http.Response, error) {
+	x := &exchange{Context: req.Context(), t: t, req: req, key: t.cfg.Key(req)}
+	x.deadline, _ = x.Context.Deadline()
+	if t.timeout > 0 {
+		if end := time.Now().Add(t.timeout); x.deadline.IsZero() || end.Before(x.deadline) {
+			x.deadline, x.limit = end, end
+		}
+	}
+	err := t.retry.Run(x, x.try)
+	if x.last == nil && req.Body != nil { // not even tried
+		_ = req.Body.Close()
+	}
+	return x.result(err)
+}
+
+// try makes an attempt.
+func (x *exchange) try(ctx context.Context) error {
+	a, body := &x.first, x.req.Body
+	if x.last != nil {
+		x.discard()
+		a = new(attempt)
+		if hasBody(x.req) {
+			var err error
+			if body, err = x.req.GetBody(); err != nil {
+				return &attemptError{err: fmt.Errorf("stabilityhttp: Request.GetBody: %w", err)}
+			}
+		}
+	}
+	x.last = a
+	a.t, a.key, a.req, a.number = x.t, x.key, x.req, x.attemptNumber(ctx)
+	a.clock = clock{Context: ctx, deadline: x.deadline, limit: x.limit, patience: x.t.patience, owner: a}
+	resp, err := a.send(body)
+	x.resp = resp
+	if err != nil {
+		return x.failed(err)
+	}
+	if x.t.retry == nil || !x.replayable() || !x.retryable(resp) {
+		return nil
+	}
+	wait, _ := pushback(resp.Header, time.Now())
+	if wait > longestPushback && x.deadline.IsZero() {
+		return nil
+	}
+	return &attemptError{x: x, resp: resp, again: true, wait: wait}
+}
+
+// retryable asks the user's function about a response, which must not be lost if it
+// panics.
+func (x *exchange) retryable(resp *http.Response) bool {
+	asked := false
+	defer func() {
+		if !asked {
+			x.discard()
+		}
+	}()
+	again := x.t.cfg.Retryable(x.req, resp, nil)
+	asked = true
+	return again
+}
+
+// failed returns what the retry is told about an attempt without a response.
+func (x *exchange) failed(err error) error {
+	switch {
+	case x.t.retry == nil, errors.Is(err, stability.ErrRejected), x.last.clock.ended() == byLimit, x.last.upload.failed.Load(),
+		x.Context.Err() != nil, !x.t.cfg.Retryable(x.req, nil, err):
+		return err
+	case !x.replayable():
+		return &lastError{fmt.Errorf("%w: %w", ErrNoReplay, err), err}
+	}
+	return &attemptError{x: x, err: err, again: true}
+}
+
+// replayable reports whether the request can be sent once more.
+func (x *exchange) replayable() bool { return !hasBody(x.req) || x.req.GetBody != nil }
+
+// attemptNumber returns what AttemptHeader tells the server about the attempt made
+// in ctx; 0: nothing.
+func (x *exchange) attemptNumber(ctx context.Context) int {
+	if n := retry.Attempt(x.Context); n > 0 {
+		return n // of a retry further out, which makes again what includes this request
+	}
+	if x.replayable() && (idempotent(x.req) || x.t.customRetry) {
+		return retry.Attempt(ctx)
+	}
+	return 0
+}
+
+// discard gives up the response that the caller will not get.
+func (x *exchange) discard() {
+	if x.resp != nil {
+		_ = x.resp.Body.Close()
+		x.resp = nil
+	}
+}
+
+// result returns what RoundTrip does, after all attempts ended in err.
+func (x *exchange) result(err error) (*http.Response, error) {
+	var gaveUp *retry.Error
+	if errors.As(err, &gaveUp) && x.Context.Err() != nil {
+		x.discard() // the caller went away during a pause
+	}
+	if x.resp != nil {
+		return x.resp, nil
+	}
+	if e, ok := err.(*attemptError); ok { //nolint:errorlint // As try returned it.
+		return nil, e.err
+	}
+	if gaveUp != nil {
+		return nil, &lastError{err, gaveUp.Errors[len(gaveUp.Errors)-1]}
+	}
+	return nil, err
+}
+
+func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }
+
+// An attemptError is how the retry sees an attempt: an error, or a response that is
+// none for it.
+type attemptError struct {
+	x     *exchange
+	err   error
+	resp  *http.Response
+	again bool
+	wait  time.Duration // that the server asked for
+}
+
+// Error returns the error, or the status of the response.
+func (e *attemptError) Error() string {
+	if e.err != nil {
+		return e.err.Error()
+	}
+	return "stabilityhttp: status " + e.resp.Status
+}
+
+// Unwrap returns the error.
+func (e *attemptError) Unwrap() error { return e.err }
+
+// Pushback tells stability.RetryAfter how long to wait.
+func (e *attemptError) Pushback() time.Duration { return e.wait }
+
+// Discard is called when the attempt is to be made again.
+func (e *attemptError) Discard() { e.x.discard() }
+
+// retryable is the Retryable of the retry.
+func retryable(err error) bool {
+	var e *attemptError
+	return errors.As(err, &e) && e.again
+}
+
+// A lastError is an error around that of the last attempt. It says like that whether
+// time was up, because url.Error asks the outermost error only.
+type lastError struct {
+	error
+	last error
+}
+
+// Unwrap returns the error.
+func (e *lastError) Unwrap() error { return e.error }
+
+// Timeout reports whether time was up.
+func (e *lastError) Timeout() bool {
+	var t interface{ Timeout() bool }
+	return errors.As(e.last, &t) && t.Timeout()
+}

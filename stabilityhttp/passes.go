@@ -1,0 +1,69 @@
+package stabilityhttp
+
+import (
+	"context"
+
+	"github.com/crumplezone/stability"
+)
+
+// The gates of a host, in the order in which a call passes them.
+const (
+	rateLimitGate = iota
+	bulkheadGate
+	breakerGate
+	gates
+)
+
+// passes are what the gates of a host granted to an attempt. What was taken is
+// given back exactly once, whatever panics on the way.
+type passes struct {
+	n    int // gates passed and not yet left
+	held [gates]stability.Admission
+}
+
+// enter passes the gates. When one refuses, those already passed are still to be
+// left.
+func (p *passes) enter(ctx context.Context, gates [gates]stability.Admitter) error {
+	for _, g := range gates {
+		a, err := g.Admit(ctx)
+		if err != nil {
+			return err
+		}
+		p.held[p.n] = a
+		p.n++
+	}
+	return nil
+}
+
+// leave gives back all but the first keep of the gates, innermost first, and tells
+// them how the call ended.
+func (p *passes) leave(keep int, verdict error) {
+	if p.n <= keep {
+		return
+	}
+	defer p.leave(keep, verdict) // also when a gate panics, on behalf of a user's function
+	p.n--
+	_ = p.held[p.n].Done(verdict)
+}
+
+// A verdict is what gates are told about a call in place of its error: how it ended
+// in the eyes of TransportConfig.Classify.
+type verdict stability.Outcome
+
+func (v verdict) Error() string { return "stabilityhttp: " + stability.Outcome(v).String() }
+
+// told returns what the gates are told about a call with that outcome.
+func told(o stability.Outcome) error {
+	if o == stability.Success {
+		return nil
+	}
+	return verdict(o)
+}
+
+// outcome is the Classifier of the gates, which takes verdicts as they are.
+func outcome(ctx context.Context, err error) stability.Outcome {
+	if v, ok := err.(verdict); ok { //nolint:errorlint // Nobody wraps it on the way from leave.
+		return stability.Outcome(v)
+	}
+	return stability.Classify(ctx, err)
+}

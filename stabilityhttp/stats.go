@@ -1,0 +1,38 @@
+package stabilityhttp
+
+import (
+	"github.com/crumplezone/stability/breaker"
+	"github.com/crumplezone/stability/bulkhead"
+	"github.com/crumplezone/stability/retry"
+)
+
+// Gates are the gates of a host. Those that are left out are nil, which has the
+// figures of a gate that nobody ever passed.
+type Gates struct {
+	Bulkhead *bulkhead.Bulkhead
+	Breaker  *breaker.Breaker
+}
+
+// Gates returns the gates of a key, as TransportConfig.Key returns it; by default
+// "example.com:443". They are to be looked at, or a breaker to be forced; not to be
+// kept, because what nobody uses is forgotten.
+func (t *Transport) Gates(key string) Gates {
+	if t == nil {
+		return Gates{}
+	}
+	return Gates{t.bulkheads.Get(key), t.breakers.Get(key)}
+}
+
+// Stats is what a [Transport] is doing and has done, over all hosts.
+type Stats struct {
+	Retry    retry.Stats
+	Bulkhead bulkhead.Stats // sums
+}
+
+// Stats returns a reading of the moment.
+func (t *Transport) Stats() Stats {
+	if t == nil {
+		return Stats{}
+	}
+	return Stats{Retry: t.retry.Stats(), Bulkhead: t.bulkheads.Stats()}
+}

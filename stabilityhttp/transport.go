@@ -1,0 +1,155 @@
+package stabilityhttp
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/breaker"
+	"github.com/crumplezone/stability/bulkhead"
+	"github.com/crumplezone/stability/retry"
+)
+
+// A Transport is an [http.RoundTripper] that guards each request. From the outside
+// in, a request passes
+//
+//   - the total timeout: a deadline for all that follows, the response's body
+//     included;
+//   - the retry, which makes again what may be made again, within a budget;
+//   - the rate limit, the bulkhead and the breaker of its host;
+//   - the attempt timeout: a bound on waiting for the server at a stretch;
+//   - the base [http.RoundTripper].
+//
+// A bulkhead's permit is held, and a breaker told how the call ended, when the
+// response's body has ended: at io.EOF, at an error, or at Close. A body that is
+// cut short or stalls is a failure. Close without reading is not: the server
+// answered, and the caller did not care for the rest; of that, Close reads a little,
+// for up to 10ms, so that the connection can be used again. A body that is neither
+// read nor closed gives everything back when its context ends. A connection
+// upgraded with status 101 is the caller's, without time limits; it holds its
+// permit until it is closed.
+//
+// Requests with other schemes than http and https go to the base as they are.
+//
+// A nil *Transport is [http.DefaultTransport]. All methods may be called by any
+// number of goroutines.
+type Transport struct {
+	base           http.RoundTripper
+	cfg            TransportConfig
+	timeout        time.Duration // 0: none
+	patience       time.Duration // 0: endless
+	deadlineHeader string        // "": none
+
+	retry       *retry.Retry
+	customRetry bool // TransportConfig.Retryable is not Retryable
+	bulkheads   *bulkhead.Group
+	breakers    *breaker.Group
+}
+
+// NewTransport returns a Transport that sends with base. A nil base is a copy of
+// [http.DefaultTransport], with idle connections kept for as many requests as the
+// bulkhead lets through and response headers of at most 1 MiB. The zero cfg is a
+// client with every part on but the rate limit. It panics with the error of
+// [TransportConfig.Validate] when cfg is not usable.
+func NewTransport(base http.RoundTripper, cfg TransportConfig) *Transport {
+	if err := cfg.Validate(); err != nil {
+		panic(err)
+	}
+	customRetry := cfg.Retryable != nil
+	cfg = cfg.withDefaults()
+	t := &Transport{cfg: cfg, base: base, customRetry: customRetry}
+	if base == nil {
+		t.base = newBase(cfg)
+	}
+	if cfg.on(PartTimeout) {
+		t.timeout = cfg.Timeout
+	}
+	if cfg.on(PartAttemptTimeout) {
+		t.patience = cfg.AttemptTimeout
+	}
+	if cfg.on(PartDeadlineHeader) {
+		t.deadlineHeader = http.CanonicalHeaderKey(cfg.DeadlineHeader)
+	}
+	if cfg.on(PartRetry) {
+		t.retry = retry.New(cfg.Retry)
+	}
+	if cfg.on(PartBulkhead) {
+		t.bulkheads = bulkhead.NewGroup(cfg.Bulkhead, cfg.Keys)
+	}
+	if cfg.on(PartBreaker) {
+		t.breakers = breaker.NewGroup(cfg.Breaker, cfg.Keys)
+	}
+	return t
+}
+
+// newBase returns the transport that is used where none is given.
+func newBase(cfg TransportConfig) http.RoundTripper {
+	standard, ok := http.DefaultTransport.(*http.Transport)
+	if !ok { // somebody replaced it, and meant everybody to use theirs
+		return http.DefaultTransport
+	}
+	base := standard.Clone()
+	base.MaxIdleConns = 0 // there are as many as the bulkheads let be, for IdleConnTimeout
+	base.MaxIdleConnsPerHost = max(cfg.Bulkhead.Limit, http.DefaultMaxIdleConnsPerHost)
+	base.MaxResponseHeaderBytes = 1 << 20
+	return base
+}
+
+// RoundTrip implements [http.RoundTripper]. Besides the errors of the base it
+// returns
+//
+//   - a [stability.Rejection], where a gate refused and nothing was sent;
+//   - a [timeout.Error], where a time limit of the Transport passed;
+//   - a [retry.Error], where it gave up on a request that could have been sent
+//     again, around the last attempt's error.
+//
+// A response is a response, whatever its status and however many attempts it took:
+// the last one's. RoundTrip blocks for up to TransportConfig.Timeout.
+func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if t == nil {
+		return http.DefaultTransport.RoundTrip(req)
+	}
+	if req.URL == nil || req.URL.Host == "" || req.URL.Scheme != "http" && req.URL.Scheme != "https" {
+		return t.base.RoundTrip(req)
+	}
+	return t.exchange(req)
+}
+
+// CloseIdleConnections closes the idle connections of the base, if it knows how to.
+// Requests under way go on.
+func (t *Transport) CloseIdleConnections() {
+	base := http.DefaultTransport
+	if t != nil {
+		base = t.base
+	}
+	if c, ok := base.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+// gates returns the gates of a host.
+func (t *Transport) gates(host string) [gates]stability.Admitter {
+	return [gates]stability.Admitter{
+		rateLimitGate: (*bulkhead.Bulkhead)(nil),
+		bulkheadGate:  t.bulkheads.Get(host),
+		breakerGate:   t.breakers.Get(host),
+	}
+}
+
+// HostPort is the key of a request in the default configuration: host and port in
+// lower case, the port also where it is the scheme's own.
+func HostPort(req *http.Request) string {
+	host := strings.ToLower(req.URL.Host)
+	colon := strings.LastIndexByte(host, ':')
+	switch {
+	case colon == len(host)-1:
+		host = host[:colon]
+	case colon > strings.LastIndexByte(host, ']'):
+		return host
+	}
+	if req.URL.Scheme == "https" {
+		return host + ":443"
+	}
+	return host + ":80"
+}
