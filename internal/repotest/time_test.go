@@ -13,6 +13,9 @@ import (
 // in a testing/synctest bubble.
 var realTime = map[string]string{}
 
+// bubbles are the functions that run what they are given in a bubble.
+var bubbles = map[string]bool{"synctest.Test": true, "antagonist.Run": true, "antagonist.Compare": true}
+
 func TestTimeIsVirtual(t *testing.T) {
 	var findings []string
 	waits := map[string]bool{}
@@ -40,20 +43,20 @@ func TestTimeIsVirtual(t *testing.T) {
 // testFunc is a function of a folder's tests.
 type testFunc struct {
 	decl  *ast.FuncDecl
-	opens bool     // calls synctest.Test
+	opens bool     // calls one of bubbles
 	waits []string // where it sleeps or polls, but for what a bubble that it opens runs
 	uses  []string // the names it mentions, but for the same
 }
 
 // realWaits finds the sleeping and polling in a folder's tests that a real clock times: what a test reaches without
-// passing through synctest.Test, or through a helper of the folder that calls it. A function that a test with a bubble
+// passing through one of bubbles, or through a helper of the folder that calls one. A function that a test with a bubble
 // has as a value, and does not call outside, is taken to run in the bubble, unless it is the body of a subtest.
 func realWaits(sources []source) []string {
 	funcs := map[string][]*testFunc{}
 	for _, s := range sources {
 		for _, decl := range s.file.Decls {
 			if decl, ok := decl.(*ast.FuncDecl); ok && decl.Body != nil {
-				f := &testFunc{decl: decl, opens: callsSynctest(decl)}
+				f := &testFunc{decl: decl, opens: callsBubble(s, decl)}
 				funcs[decl.Name.Name] = append(funcs[decl.Name.Name], f)
 			}
 		}
@@ -102,7 +105,7 @@ func (f *testFunc) inspect(s source, funcs map[string][]*testFunc) {
 	subtests := map[ast.Expr]bool{}
 	ast.Inspect(f.decl.Body, func(n ast.Node) bool {
 		if call, ok := n.(*ast.CallExpr); ok {
-			opens = opens || opensBubble(call, funcs)
+			opens = opens || opensBubble(s, call, funcs)
 			if len(call.Args) == 2 && (isCall(call, "t", "Run") || isCall(call, "b", "Run")) {
 				subtests[call.Args[1]] = true
 			}
@@ -114,7 +117,7 @@ func (f *testFunc) inspect(s source, funcs map[string][]*testFunc) {
 		case *ast.FuncLit:
 			return !opens || subtests[n]
 		case *ast.CallExpr:
-			if opensBubble(n, funcs) {
+			if opensBubble(s, n, funcs) {
 				return false
 			}
 			if waitsInRealTime(n) {
@@ -140,22 +143,35 @@ func calledName(call *ast.CallExpr) string {
 	return ""
 }
 
-func callsSynctest(f *ast.FuncDecl) bool {
+func callsBubble(s source, f *ast.FuncDecl) bool {
 	found := false
 	ast.Inspect(f.Body, func(n ast.Node) bool {
 		call, ok := n.(*ast.CallExpr)
-		found = found || ok && isCall(call, "synctest", "Test")
+		found = found || ok && bubbles[qualifiedName(s, call)]
 		return !found
 	})
 	return found
 }
 
-func opensBubble(call *ast.CallExpr, funcs map[string][]*testFunc) bool {
-	if isCall(call, "synctest", "Test") {
+func opensBubble(s source, call *ast.CallExpr, funcs map[string][]*testFunc) bool {
+	if bubbles[qualifiedName(s, call)] {
 		return true
 	}
 	name, ok := call.Fun.(*ast.Ident)
 	return ok && len(funcs[name.Name]) == 1 && funcs[name.Name][0].opens && !isTest(funcs[name.Name][0].decl)
+}
+
+// qualifiedName is the name of the function that is called, with its package: that of the file for a plain name.
+func qualifiedName(s source, call *ast.CallExpr) string {
+	switch fun := call.Fun.(type) {
+	case *ast.Ident:
+		return strings.TrimSuffix(s.file.Name.Name, "_test") + "." + fun.Name
+	case *ast.SelectorExpr:
+		if x, ok := fun.X.(*ast.Ident); ok {
+			return x.Name + "." + fun.Sel.Name
+		}
+	}
+	return ""
 }
 
 func waitsInRealTime(call *ast.CallExpr) bool {
