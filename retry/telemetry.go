@@ -2,6 +2,7 @@ package retry
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -15,28 +16,25 @@ type instruments struct {
 	attrs metric.MeasurementOption
 	calls *telemetry.Calls
 
-	attempts, gaveUp                metric.Int64ObservableCounter
-	budgetUsage, budgetLimit        metric.Int64ObservableUpDownCounter
-	exhausted, overBudget, overTime metric.MeasurementOption
+	attempts, gaveUp                 metric.Int64ObservableCounter
+	exhausted, overBudget, outOfTime metric.MeasurementOption
+	budgetUsage, budgetLimit         metric.Int64ObservableUpDownCounter
 }
 
 func newInstruments(cfg Config) instruments {
 	m := telemetry.NewMeter(cfg.MeterProvider, policy, cfg.Name)
-	i := instruments{
-		meter:      m,
-		attrs:      m.With(),
-		calls:      m.Calls("_OTHER", "retry_rejected"),
-		attempts:   m.Counter("stability.retry.attempts", "{attempt}", "Attempts made, the first of each call included."),
-		gaveUp:     m.Counter("stability.retry.exhausted", "{call}", "Calls given up although their last error could have been retried, by reason."),
-		exhausted:  m.With(telemetry.KeyError.String(typeExhausted)),
-		overBudget: m.With(telemetry.KeyError.String(typeBudget)),
-		overTime:   m.With(telemetry.KeyError.String(typeDeadline)),
+	return instruments{
+		meter:       m,
+		attrs:       m.With(),
+		calls:       m.Calls("_OTHER", "retry_rejected"),
+		attempts:    m.Counter("stability.retry.attempts", "{attempt}", "Attempts made, the first of each call included."),
+		gaveUp:      m.Counter("stability.retry.exhausted", "{call}", "Calls given up although their last error could have been retried, by reason."),
+		exhausted:   m.With(telemetry.KeyError.String(typeExhausted)),
+		overBudget:  m.With(telemetry.KeyError.String(typeBudget)),
+		outOfTime:   m.With(telemetry.KeyError.String(typeDeadline)),
+		budgetUsage: m.UpDownCounter("stability.budget.usage", "{call}", "Retries and hedges that a budget paid for within its window."),
+		budgetLimit: m.UpDownCounter("stability.budget.limit", "{call}", "Retries and hedges that a budget pays for within its window."),
 	}
-	if !cfg.Budget.unlimited {
-		i.budgetUsage = m.UpDownCounter("stability.retry.budget.usage", "{attempt}", "Retries and hedges that the budget paid for within its window.")
-		i.budgetLimit = m.UpDownCounter("stability.retry.budget.limit", "{attempt}", "Retries and hedges that the budget pays for within its window.")
-	}
-	return i
 }
 
 func (i *instruments) observe(o metric.Observer, s Stats) {
@@ -44,8 +42,8 @@ func (i *instruments) observe(o metric.Observer, s Stats) {
 	o.ObserveInt64(i.attempts, s.Attempts, i.attrs)
 	o.ObserveInt64(i.gaveUp, s.Exhausted, i.exhausted)
 	o.ObserveInt64(i.gaveUp, s.OverBudget, i.overBudget)
-	o.ObserveInt64(i.gaveUp, s.OutOfTime, i.overTime)
-	if i.budgetUsage != nil {
+	o.ObserveInt64(i.gaveUp, s.OutOfTime, i.outOfTime)
+	if s.Budget.Limit < math.MaxInt64 { // else it is unlimited
 		o.ObserveInt64(i.budgetUsage, s.Budget.Spent, i.attrs)
 		o.ObserveInt64(i.budgetLimit, s.Budget.Limit, i.attrs)
 	}

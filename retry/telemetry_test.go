@@ -40,11 +40,11 @@ func TestMetrics(t *testing.T) {
 			"stability.retry.exhausted{error.type=retry_exhausted,stability.name=payments,stability.policy=retry}":                 1,
 			"stability.retry.exhausted{error.type=retry_budget,stability.name=payments,stability.policy=retry}":                    1,
 			"stability.retry.exhausted{error.type=retry_deadline,stability.name=payments,stability.policy=retry}":                  1,
-			"stability.retry.budget.usage{stability.name=payments,stability.policy=retry}":                                         4,
-			"stability.retry.budget.limit{stability.name=payments,stability.policy=retry}":                                         4,
+			"stability.budget.usage{stability.name=payments,stability.policy=retry}":                                               4,
+			"stability.budget.limit{stability.name=payments,stability.policy=retry}":                                               4,
 		}, meter.Values(t))
 		time.Sleep(time.Hour)
-		require.Zero(t, meter.Values(t)["stability.retry.budget.usage{stability.name=payments,stability.policy=retry}"], "true at the moment of reading")
+		require.Zero(t, meter.Values(t)["stability.budget.usage{stability.name=payments,stability.policy=retry}"], "true at the moment of reading")
 	})
 }
 
