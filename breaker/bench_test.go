@@ -39,6 +39,16 @@ func BenchmarkClosed(b *testing.B) {
 	benchmark(b, func(int) { _ = br.Run(ctx, ok) })
 }
 
+// The way of every other gate and of a breaker in a chain.
+func BenchmarkClosedAdmitted(b *testing.B) {
+	br := breaker.New(breaker.Config{})
+	ctx := context.Background()
+	benchmark(b, func(int) {
+		a, _ := br.Admit(ctx)
+		_ = a.Run(ok)
+	})
+}
+
 func BenchmarkClosedGobreaker(b *testing.B) {
 	br := gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{})
 	f := func() (struct{}, error) { return struct{}{}, nil }

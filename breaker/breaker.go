@@ -227,11 +227,17 @@ func newBreaker(s *settings, key string) *Breaker {
 // the breaker probes, where that is known. It does not block, and a call that is
 // let through costs no allocation while the breaker is closed.
 func (b *Breaker) Run(ctx context.Context, fn func(context.Context) error) error {
-	a, err := b.Admit(ctx)
-	if err != nil {
-		return err
+	s := b.simple(ctx)
+	if s == nil {
+		a, err := b.Admit(ctx)
+		if err != nil {
+			return err
+		}
+		return a.Run(fn)
 	}
-	return a.Run(fn)
+	c := call{b: b, s: s, ctx: ctx}
+	defer c.abort()
+	return c.end(fn(ctx))
 }
 
 // Enter is [Breaker.Run] for a call that outlives a function: it ends, and is
@@ -368,10 +374,17 @@ func (b *Breaker) Stats() Stats {
 // Do is [Breaker.Run] for a function that returns a value. Where the call was
 // refused the value is the zero T.
 func Do[T any](ctx context.Context, b *Breaker, fn func(context.Context) (T, error)) (T, error) {
-	a, err := b.Admit(ctx)
-	if err != nil {
-		var zero T
-		return zero, err
+	s := b.simple(ctx)
+	if s == nil {
+		a, err := b.Admit(ctx)
+		if err != nil {
+			var zero T
+			return zero, err
+		}
+		return stability.DoAdmitted(a, fn)
 	}
-	return stability.DoAdmitted(a, fn)
+	c := call{b: b, s: s, ctx: ctx}
+	defer c.abort()
+	v, err := fn(ctx)
+	return v, c.end(err)
 }

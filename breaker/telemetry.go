@@ -19,11 +19,12 @@ var states = [...]State{Closed, HalfOpen, Open}
 
 // settings is what a breaker, or all members of a Group, share.
 type settings struct {
-	cfg   Config
-	sum   *totals // of a Group's members; nil outside a Group
-	meter *telemetry.Meter
-	attrs metric.MeasurementOption
-	calls *telemetry.Calls
+	cfg    Config
+	simple bool    // no call needs a clock or a function of the user's
+	sum    *totals // of a Group's members; nil outside a Group
+	meter  *telemetry.Meter
+	attrs  metric.MeasurementOption
+	calls  *telemetry.Calls
 
 	status      metric.Int64ObservableUpDownCounter
 	transitions metric.Int64ObservableCounter
@@ -46,6 +47,7 @@ func newSettings(cfg Config) *settings {
 	m := telemetry.NewMeter(cfg.MeterProvider, policy, cfg.Name)
 	s := &settings{
 		cfg:         cfg.withDefaults(),
+		simple:      cfg.Classify == nil && cfg.SlowCall == 0,
 		meter:       m,
 		attrs:       m.With(),
 		calls:       m.Calls("_OTHER", "breaker_rejected"),
