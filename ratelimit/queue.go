@@ -1,0 +1,223 @@
+package ratelimit
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/telemetry"
+)
+
+// A waiter is a call in the queue. It holds no tokens. done is closed, with
+// Limiter.mu held, when it has been given them, or a refusal.
+type waiter struct {
+	n          int
+	latest     time.Duration // waits no longer
+	done       chan struct{}
+	refusal    *stability.Rejection
+	queued     bool
+	prev, next *waiter
+}
+
+// A queue is waiters, first come, first served.
+type queue struct {
+	head, tail *waiter
+	len        int
+	demand     int64 // tokens that they wait for
+}
+
+func (q *queue) push(w *waiter) {
+	w.queued, w.prev = true, q.tail
+	if q.tail == nil {
+		q.head = w
+	} else {
+		q.tail.next = w
+	}
+	q.tail = w
+	q.len++
+	q.demand += int64(w.n)
+}
+
+func (q *queue) remove(w *waiter) {
+	if w.prev == nil {
+		q.head = w.next
+	} else {
+		w.prev.next = w.next
+	}
+	if w.next == nil {
+		q.tail = w.prev
+	} else {
+		w.next.prev = w.prev
+	}
+	w.queued, w.prev, w.next = false, nil, nil
+	q.len--
+	q.demand -= int64(w.n)
+}
+
+func (l *Limiter) now() time.Duration { return time.Since(l.base) }
+
+// enter is the beginning of everything that is done under mu: it takes the reading
+// of the clock, takes the lease back, and serves those whose tokens have come.
+func (l *Limiter) enter(now time.Duration) {
+	l.bucket.advance(now)
+	l.reclaim()
+	if l.queue.len > 0 {
+		l.serve()
+	}
+}
+
+// serve gives those who wait longest their tokens, as far as there are any, and sets
+// the alarm for the next. The caller holds mu.
+func (l *Limiter) serve() {
+	for w := l.queue.head; w != nil && l.bucket.take(w.n); w = l.queue.head {
+		l.queue.remove(w)
+		close(w.done)
+	}
+	l.setAlarm()
+}
+
+// try takes n tokens if they are there, without a wait.
+func (l *Limiter) try(now time.Duration, n int) bool {
+	if r := l.refused.Load(); r == nil || now >= r.until {
+		l.mu.Lock()
+		l.enter(now)
+		if l.takeFirst(n) {
+			l.mu.Unlock()
+			return true
+		}
+		if n == 1 {
+			l.publish(l.bucket.due(l.queue.demand + 1))
+		}
+		l.mu.Unlock()
+	}
+	l.tally.CountRejected()
+	return false
+}
+
+// takeFirst takes n tokens if they are there and nobody else waits for them.
+func (l *Limiter) takeFirst(n int) bool {
+	if l.queue.len > 0 || n > l.bucket.burst || !l.bucket.take(n) {
+		return false
+	}
+	l.lend()
+	return true
+}
+
+// acquire takes n tokens, if need be after a wait in the queue, or returns a
+// Rejection.
+func (l *Limiter) acquire(ctx context.Context, n int, maxWait time.Duration) error {
+	now := l.now()
+	patience := min(maxWait, forever-now)
+	if patience > 0 {
+		if deadline, ok := ctx.Deadline(); ok {
+			// What comes at the very deadline comes too late.
+			patience = min(patience, max(time.Until(deadline)-1, 0))
+		}
+	}
+	latest := now + patience
+	if r := l.refused.Load(); r != nil && n == 1 && latest < r.until {
+		return l.reject(ctx, l.renew(r, now))
+	}
+
+	l.mu.Lock()
+	l.enter(now)
+	if l.takeFirst(n) {
+		l.mu.Unlock()
+		return nil
+	}
+	if n > l.bucket.burst {
+		r := l.tooMany(n)
+		l.mu.Unlock()
+		return l.reject(ctx, r)
+	}
+	if due := l.bucket.due(l.queue.demand + int64(n)); due > latest || due == forever {
+		var r *stability.Rejection
+		if n == 1 {
+			r = l.publish(due)
+		} else {
+			r = &l.makeRefusal(l.bucket.now, due).Rejection
+		}
+		l.mu.Unlock()
+		return l.reject(ctx, r)
+	}
+	w := &waiter{n: n, latest: latest, done: make(chan struct{})}
+	l.queue.push(w)
+	l.setAlarm()
+	l.mu.Unlock()
+
+	r := l.wait(ctx, w)
+	if l.waited.Enabled(ctx) {
+		l.waited.Record(ctx, (l.now() - now).Seconds(), l.attrs)
+	}
+	if r != nil {
+		return l.reject(ctx, r)
+	}
+	return nil
+}
+
+// wait returns when w has its tokens, or without them when its time is over.
+func (l *Limiter) wait(ctx context.Context, w *waiter) *stability.Rejection {
+	select {
+	case <-w.done:
+		if w.refusal != nil || ctx.Err() == nil {
+			return w.refusal
+		}
+	case <-ctx.Done():
+	}
+	now := l.now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.enter(now)
+	switch {
+	case w.queued:
+		l.queue.remove(w)
+	case w.refusal != nil:
+		return w.refusal
+	default:
+		// The tokens won the race. A call whose context has ended must not start all
+		// the same.
+		l.bucket.give(w.n)
+	}
+	l.refused.Store(nil) // there is less to wait for
+	l.serve()
+	r := l.rejection(0)
+	r.Reason = fmt.Errorf("%w: %w", ErrLimited, ctx.Err())
+	return &r
+}
+
+// change changes the bucket and refuses those who cannot be served in time any more.
+func (l *Limiter) change(f func()) {
+	now := l.now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.enter(now)
+	f()
+	l.lender.configure(&l.bucket)
+	l.refused.Store(nil)
+	var ahead int64
+	for w := l.queue.head; w != nil; {
+		next := w.next
+		due := l.bucket.due(ahead + int64(w.n))
+		switch {
+		case w.n > l.bucket.burst:
+			w.refusal = l.tooMany(w.n)
+		case due > w.latest || due == forever:
+			w.refusal = &l.makeRefusal(l.bucket.now, due).Rejection
+		default:
+			ahead += int64(w.n)
+		}
+		if w.refusal != nil {
+			l.queue.remove(w)
+			close(w.done)
+		}
+		w = next
+	}
+	l.serve()
+}
+
+func (l *Limiter) reject(ctx context.Context, r *stability.Rejection) error {
+	l.tally.CountRejected()
+	telemetry.Rejected(ctx, r)
+	return r
+}

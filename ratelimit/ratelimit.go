@@ -1,0 +1,285 @@
+// Package ratelimit limits how often calls are made, so that a dependency gets no
+// more work than it was agreed to take, and a burst of work is spread over time.
+//
+// A limiter is a bucket of tokens, which is full at first. Each call takes a token,
+// and they come back at a steady rate. Over any span of t seconds no more than
+// Rate·t + Burst calls are let in, and after an idle time of Burst/Rate seconds
+// exactly Burst are, at once. Calls that find no token are refused, or wait for
+// one, first come, first served.
+//
+// The pattern: Nygard, Release It! (2nd ed., 2018), section 5.12, Governor, and
+// 5.9, Shed Load. It counters unbalanced capacities. The bucket: J. S. Turner, New
+// Directions in Communications, IEEE Communications Magazine, October 1986.
+package ratelimit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/telemetry"
+)
+
+// ErrLimited is the Reason of every refusal: no token was to be had, or none in the
+// time that the call had.
+var ErrLimited = errors.New("ratelimit: limited")
+
+const policy = "ratelimit"
+
+// maxBurst keeps a bucket's tokens where a float64 tells a millionth of one.
+const maxBurst = 1 << 30
+
+// Config configures a [Limiter]. Rate must be set; the zero value of every other
+// field is valid.
+type Config struct {
+	// Name names the limiter in refusals and telemetry. Default "".
+	Name string
+	// Rate is how many calls a second are let in over time, positive and finite. No
+	// default.
+	Rate float64
+	// Burst is how many calls are let in at once after a quiet time, at most 1<<30.
+	// Default 0: a tenth of a second's worth of Rate, at least 1.
+	Burst int
+	// MaxWait is how long a call that finds no token may wait for one in Run and
+	// Enter. Default 0: it does not wait, and is refused at once.
+	MaxWait time.Duration
+	// Classify judges how calls ended, for Stats and telemetry only. Default
+	// [stability.Classify].
+	Classify stability.Classifier
+	// MeterProvider provides the instruments. Default the global one of
+	// OpenTelemetry.
+	MeterProvider metric.MeterProvider
+}
+
+// Validate reports the first field that is not usable, as the error that [New]
+// panics with.
+func (c Config) Validate() error {
+	switch {
+	case !validRate(c.Rate):
+		return errors.New("ratelimit: Config.Rate must be positive and finite")
+	case c.Burst < 0:
+		return errors.New("ratelimit: Config.Burst must not be negative")
+	case c.Burst > maxBurst:
+		return fmt.Errorf("ratelimit: Config.Burst must be at most %d", maxBurst)
+	case c.MaxWait < 0:
+		return errors.New("ratelimit: Config.MaxWait must not be negative")
+	}
+	return nil
+}
+
+func validRate(r float64) bool { return r > 0 && r <= math.MaxFloat64 }
+
+func (c Config) burst() int {
+	if c.Burst > 0 {
+		return c.Burst
+	}
+	return int(max(1, min(c.Rate/10, maxBurst)))
+}
+
+// A Limiter is a [stability.Gate] that lets calls in at a limited rate. A token
+// that a call took is spent, however the call ends; a call that was refused, or
+// gave up waiting, has taken none.
+//
+// A nil *Limiter lets every call in. All methods may be called by any number of
+// goroutines.
+type Limiter struct {
+	*settings
+	key   string
+	base  time.Time // instants are durations since base
+	tally telemetry.Tally
+
+	// lease is what is left of the tokens lent out of the bucket, to be had without
+	// mu; not positive where there are none. refused is the latest refusal, good for
+	// more calls without mu; nil where there is none.
+	lease   atomic.Int64
+	refused atomic.Pointer[refusal]
+	burst   atomic.Int64
+
+	mu     sync.Mutex
+	bucket bucket
+	lender lender
+	queue  queue
+	alarm  alarm
+}
+
+// New returns a limiter with a full bucket. It panics with the error of
+// [Config.Validate] when cfg is not usable.
+func New(cfg Config) *Limiter {
+	l := newLimiter(newSettings(cfg), "")
+	telemetry.Observe(l.meter, l, func(l *Limiter, o metric.Observer) { l.observe(o, l.Stats()) })
+	return l
+}
+
+func newLimiter(s *settings, key string) *Limiter {
+	l := &Limiter{settings: s, key: key, base: time.Now()}
+	l.tally.Sum = s.sum
+	l.bucket.init(l.base, s.cfg.Rate, s.cfg.burst())
+	l.burst.Store(int64(s.cfg.burst()))
+	l.lender.configure(&l.bucket)
+	return l
+}
+
+// Run calls fn when it gets a token, after a wait of at most Config.MaxWait.
+// Otherwise it returns a [stability.Rejection] with the Reason [ErrLimited], at once
+// where no token can come in time: before the end of MaxWait and of ctx's deadline,
+// after all who wait already. RetryAfter is when one can; it is never too short, and
+// may be a sixteenth too long (or 0.1 ms). Where ctx ended while the call waited,
+// errors.Is finds ctx's error in the Rejection too.
+//
+// Run blocks only to wait for a token, and does not allocate unless it waits, but
+// for a Rejection now and then, which many refusals share.
+func (l *Limiter) Run(ctx context.Context, fn func(context.Context) error) error {
+	a, err := l.Admit(ctx)
+	if err != nil {
+		return err
+	}
+	return a.Run(fn)
+}
+
+// Enter is [Limiter.Run] for a call that outlives a function.
+func (l *Limiter) Enter(ctx context.Context) (*stability.Pass, error) {
+	a, err := l.Admit(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return a.Pass(), nil
+}
+
+// Admit implements [stability.Admitter].
+func (l *Limiter) Admit(ctx context.Context) (stability.Admission, error) {
+	if l == nil {
+		return stability.Admission{Ctx: ctx}, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return stability.Admission{}, err
+	}
+	if !l.spend() {
+		if err := l.acquire(ctx, 1, l.cfg.MaxWait); err != nil {
+			return stability.Admission{}, err
+		}
+	}
+	return stability.Admission{Ctx: ctx, Gate: (*releaser)(l)}, nil
+}
+
+// releaser is the side of a Limiter that admissions come back to.
+type releaser Limiter
+
+// Release implements [stability.Releaser].
+func (r *releaser) Release(a stability.Admission, err error) error {
+	r.tally.Count(r.cfg.Classify.Outcome(a.Ctx, err))
+	return err
+}
+
+// Allow takes a token and reports whether there was one. It does not wait, and is
+// refused while others do. Of what Allow, AllowN, Wait and WaitN are asked, only
+// refusals are counted in [Stats]: how a call that they let in ends is not known.
+func (l *Limiter) Allow() bool { return l == nil || l.spend() || l.try(l.now(), 1) }
+
+// AllowN is [Limiter.Allow] for n tokens, all or none. It is true for an n of zero
+// or less, which asks for nothing, and false for one above Burst.
+func (l *Limiter) AllowN(n int) bool {
+	return l == nil || n <= 0 || l.try(l.now(), n)
+}
+
+// Wait takes a token, and waits for it for as long as ctx lets it, whatever
+// Config.MaxWait is. It returns what [Limiter.Run] returns where it lets no call in.
+func (l *Limiter) Wait(ctx context.Context) error { return l.WaitN(ctx, 1) }
+
+// WaitN is [Limiter.Wait] for n tokens, all or none. An n of zero or less asks for
+// nothing. One above Burst is refused at once, with a Reason that says so and
+// without RetryAfter: no wait would help.
+func (l *Limiter) WaitN(ctx context.Context, n int) error {
+	if l == nil {
+		return nil
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if n <= 0 || n == 1 && l.spend() {
+		return nil
+	}
+	return l.acquire(ctx, n, forever)
+}
+
+// SetRate changes how many calls a second are let in from now on. Those who wait
+// keep their places; those who can no longer be served in time are refused. It
+// returns an error, and changes nothing, when perSecond is not positive and finite.
+func (l *Limiter) SetRate(perSecond float64) error {
+	if l == nil {
+		return nil
+	}
+	if !validRate(perSecond) {
+		return fmt.Errorf("ratelimit: rate %v is not positive and finite", perSecond)
+	}
+	l.change(func() { l.bucket.setRate(perSecond) })
+	return nil
+}
+
+// SetBurst changes how many calls are let in at once. Tokens above it are lost;
+// those who wait for more tokens are refused. It returns an error, and changes
+// nothing, when burst is not from 1 to 1<<30.
+func (l *Limiter) SetBurst(burst int) error {
+	if l == nil {
+		return nil
+	}
+	if burst <= 0 || burst > maxBurst {
+		return fmt.Errorf("ratelimit: burst %d is not from 1 to %d", burst, maxBurst)
+	}
+	l.change(func() {
+		l.bucket.setBurst(burst)
+		l.burst.Store(int64(burst))
+	})
+	return nil
+}
+
+// Stats is what a [Limiter] is doing and has done.
+type Stats struct {
+	stability.Calls
+	Rate   float64 // tokens a second
+	Burst  int     // tokens that the bucket holds when full
+	Tokens float64 // tokens that it holds
+	Queued int     // calls waiting
+}
+
+// Stats returns a reading of the moment. It does not block callers for longer than
+// it takes to read.
+func (l *Limiter) Stats() Stats {
+	if l == nil {
+		return Stats{}
+	}
+	s := l.read()
+	s.Calls = l.tally.Calls()
+	return s
+}
+
+// read is Stats without the counts.
+func (l *Limiter) read() Stats {
+	now := l.now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.enter(now)
+	return Stats{
+		Rate:   l.bucket.rate,
+		Burst:  l.bucket.burst,
+		Tokens: l.bucket.tokens(),
+		Queued: l.queue.len,
+	}
+}
+
+// Do is [Limiter.Run] for a function that returns a value. Where the call was
+// refused the value is the zero T.
+func Do[T any](ctx context.Context, l *Limiter, fn func(context.Context) (T, error)) (T, error) {
+	a, err := l.Admit(ctx)
+	if err != nil {
+		var zero T
+		return zero, err
+	}
+	return stability.DoAdmitted(a, fn)
+}

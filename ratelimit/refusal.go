@@ -1,0 +1,62 @@
+package ratelimit
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/crumplezone/stability"
+)
+
+// A refusal is a Rejection that is good for everybody who wants a token and comes
+// before until: no token can be had before that instant by one who is not in the
+// queue. So it is read without mu, and an old reading of the clock does no harm. It
+// is taken back, under mu, when something else than time brings that instant
+// forward.
+type refusal struct {
+	stability.Rejection
+	until time.Duration
+	fresh time.Duration // its RetryAfter is near enough before
+}
+
+const (
+	// staleShare is the share of RetryAfter by which it may be too long.
+	staleShare = 16
+	minFresh   = 100 * time.Microsecond
+)
+
+func (l *Limiter) rejection(retryAfter time.Duration) stability.Rejection {
+	return stability.Rejection{Policy: policy, Name: l.cfg.Name, Key: l.key, Reason: ErrLimited, RetryAfter: retryAfter}
+}
+
+func (l *Limiter) makeRefusal(now, until time.Duration) *refusal {
+	left := max(until-now, 0)
+	return &refusal{
+		Rejection: l.rejection(left),
+		until:     until,
+		fresh:     min(until, now+max(left/staleShare, minFresh)),
+	}
+}
+
+// publish makes a refusal for this call and the next. The caller holds mu.
+func (l *Limiter) publish(until time.Duration) *stability.Rejection {
+	r := l.makeRefusal(l.bucket.now, until)
+	l.refused.Store(r)
+	return &r.Rejection
+}
+
+// renew returns r's Rejection, or one with a shorter RetryAfter.
+func (l *Limiter) renew(r *refusal, now time.Duration) *stability.Rejection {
+	if now < r.fresh {
+		return &r.Rejection
+	}
+	next := l.makeRefusal(now, r.until)
+	l.refused.CompareAndSwap(r, next) // else it was renewed, or taken back
+	return &next.Rejection
+}
+
+// tooMany is the refusal of more tokens than there ever are. The caller holds mu.
+func (l *Limiter) tooMany(n int) *stability.Rejection {
+	r := l.rejection(0)
+	r.Reason = fmt.Errorf("%w: %d tokens are more than the burst of %d", ErrLimited, n, l.bucket.burst)
+	return &r
+}

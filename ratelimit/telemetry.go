@@ -1,0 +1,42 @@
+package ratelimit
+
+import (
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/crumplezone/stability/internal/telemetry"
+)
+
+// settings is what a limiter, or all members of a Group, share.
+type settings struct {
+	cfg    Config
+	sum    *telemetry.Tally // of a Group's members; nil outside a Group
+	meter  *telemetry.Meter
+	attrs  metric.MeasurementOption
+	calls  *telemetry.Calls
+	waited metric.Float64Histogram
+
+	limit      metric.Float64ObservableGauge
+	queueUsage metric.Int64ObservableUpDownCounter
+}
+
+func newSettings(cfg Config) *settings {
+	if err := cfg.Validate(); err != nil {
+		panic(err)
+	}
+	m := telemetry.NewMeter(cfg.MeterProvider, policy, cfg.Name)
+	return &settings{
+		cfg:        cfg,
+		meter:      m,
+		attrs:      m.With(),
+		calls:      m.Calls("_OTHER", "ratelimit_rejected"),
+		waited:     m.WaitDuration(),
+		limit:      m.Gauge("stability.ratelimit.limit", "{call}/s", "Calls a second that are let in over time, of one key."),
+		queueUsage: m.UpDownCounter("stability.ratelimit.queue.usage", "{call}", "Calls waiting for a token."),
+	}
+}
+
+func (s *settings) observe(o metric.Observer, f Stats) {
+	s.calls.Observe(o, f.Calls)
+	o.ObserveFloat64(s.limit, f.Rate, s.attrs)
+	o.ObserveInt64(s.queueUsage, int64(f.Queued), s.attrs)
+}
