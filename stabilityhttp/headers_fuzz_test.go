@@ -89,3 +89,19 @@ func FuzzRateLimitField(f *testing.F) {
 		}
 	})
 }
+
+// Contract: 31
+func FuzzAttemptHeader(f *testing.F) {
+	for _, value := range []string{"", "0", "1", "-1", "+1", "1e3", "99999999999999999999", " 7", "one"} {
+		f.Add(value)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		n := parseAttempt(value)
+		if n < 0 || n > 1_000_000 {
+			t.Fatalf("%q: %d", value, n)
+		}
+		if want, err := strconv.ParseUint(value, 10, 64); err == nil && n != int(min(want, 1_000_000)) || err != nil && n != 0 && strings.Trim(value, "0123456789") != "" {
+			t.Fatalf("%q: %d", value, n)
+		}
+	})
+}

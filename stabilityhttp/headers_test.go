@@ -92,7 +92,7 @@ func TestFormatRetryAfter(t *testing.T) {
 }
 
 // Contract: 40
-func TestDeadline(t *testing.T) {
+func TestDeadlineHeader(t *testing.T) {
 	for _, c := range []struct {
 		value string
 		left  time.Duration

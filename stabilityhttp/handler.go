@@ -1,0 +1,252 @@
+package stabilityhttp
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/bulkhead"
+	"github.com/crumplezone/stability/internal/stripe"
+	"github.com/crumplezone/stability/internal/telemetry"
+	"github.com/crumplezone/stability/retry"
+)
+
+// HandlerConfig configures a [Handler]. The zero HandlerConfig is valid: it takes up
+// what the client says about its deadline and its attempts, and limits nothing, since
+// what a server can do and what it owes to each client only its owner knows.
+type HandlerConfig struct {
+	// Name names the handler in refusals and telemetry. Default "".
+	Name string
+
+	// DeadlineHeader is the name of the request header that carries the time left to
+	// the client, in milliseconds. Default [DeadlineHeader].
+	DeadlineHeader string
+	// MaxTimeout is how long a request may take at the most, waiting included, whatever
+	// its deadline header says, and also without one. The context of the request ends
+	// then; a handler that does not look at it goes on. Default 0: as long as the
+	// header says, and without it as long as it takes.
+	MaxTimeout time.Duration
+
+	// Bulkhead limits how many requests are served at the same time and how many more
+	// wait. It may be shared with other handlers. A request that cannot start before
+	// its deadline or the bulkhead's MaxWait does not wait. Default nil: no limit.
+	Bulkhead *bulkhead.Bulkhead
+	// SaturatedFor is how long the Bulkhead may be without room before
+	// [Handler.Ready] says so. It is without room from a refusal until the next moment
+	// with a free permit and nobody waiting. Give it only where the processes behind
+	// the load balancer are not likely to be full all at once: the load of those that
+	// leave falls on the others. Default 0: a full Bulkhead refuses with 503, and the
+	// process stays ready.
+	SaturatedFor time.Duration
+
+	// MeterProvider provides the instruments. Default the global one of
+	// OpenTelemetry.
+	MeterProvider metric.MeterProvider
+}
+
+// Validate reports the first field that is not usable, or the first two that
+// contradict each other, as the error that [NewHandler] panics with.
+func (c HandlerConfig) Validate() error {
+	switch {
+	case !isToken(c.DeadlineHeader):
+		return errors.New("stabilityhttp: HandlerConfig.DeadlineHeader must be the name of a header field")
+	case c.MaxTimeout < 0:
+		return errors.New("stabilityhttp: HandlerConfig.MaxTimeout must not be negative")
+	case c.SaturatedFor < 0:
+		return errors.New("stabilityhttp: HandlerConfig.SaturatedFor must not be negative")
+	case c.SaturatedFor > 0 && c.Bulkhead == nil:
+		return errors.New("stabilityhttp: HandlerConfig.SaturatedFor needs a HandlerConfig.Bulkhead that can be full")
+	}
+	return nil
+}
+
+// A Handler is an [http.Handler] that guards another one. From the outside in, a
+// request passes
+//
+//   - its deadline: the header's time is the context's, and where it is over the
+//     answer is 504 (Gateway Timeout, as google.rpc.Code maps DEADLINE_EXCEEDED),
+//     without a Retry-After, since nobody waits for this request any more;
+//   - the bulkhead, in whose queue it may wait: 503 with Retry-After;
+//   - the handler.
+//
+// Refusals have a short body of the type application/problem+json (RFC 9457). The
+// number of the client's attempt ([AttemptHeader]) is taken up with
+// [retry.WithAttempt]: what a request that is retried as a whole calls further in is
+// not retried once more.
+//
+// A request of a client that goes away leaves the queue; if it is being served its
+// context ends, and its permit comes back when the handler returns. Over HTTP/1.1 the
+// server sees that a client has gone only once the request's body has been read, so a
+// request with a body may wait for as long as its deadline or the bulkhead's MaxWait
+// lets it. A panic of the handler gives everything back and passes on, that of
+// [http.ErrAbortHandler] too.
+//
+// The handler gets the server's own [http.ResponseWriter]: Hijack, Flush, ReadFrom and
+// an [http.ResponseController] work as without the Handler.
+//
+// A nil *Handler is [http.DefaultServeMux]. All methods may be called by any number of
+// goroutines.
+type Handler struct {
+	cfg   HandlerConfig
+	next  http.Handler
+	state *handlerTelemetry
+
+	draining  atomic.Bool
+	saturated saturation
+
+	tally               telemetry.Tally
+	expired, full, left stripe.Counter
+}
+
+// NewHandler returns a Handler that guards next. A nil next is
+// [http.DefaultServeMux]. It panics with the error of [HandlerConfig.Validate] when
+// cfg is not usable.
+func NewHandler(next http.Handler, cfg HandlerConfig) *Handler {
+	if err := cfg.Validate(); err != nil {
+		panic(err)
+	}
+	if next == nil {
+		next = http.DefaultServeMux
+	}
+	orDefault(&cfg.DeadlineHeader, DeadlineHeader)
+	h := &Handler{cfg: cfg, next: next, state: newHandlerTelemetry(cfg)}
+	telemetry.Observe(h.state.meter, h, func(h *Handler, o metric.Observer) { h.observe(o) })
+	return h
+}
+
+// ServeHTTP implements [http.Handler]. It blocks for as long as the request waits and
+// its handler runs.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if h == nil {
+		http.DefaultServeMux.ServeHTTP(w, r)
+		return
+	}
+	ctx, cancel := h.context(r)
+	defer cancel()
+	served := false
+	err := h.enter(ctx, func(ctx context.Context) error {
+		served = true
+		if ctx != r.Context() {
+			r = r.WithContext(ctx)
+		}
+		return h.serve(w, r)
+	})
+	if !served {
+		h.refuse(w, r, err)
+	}
+}
+
+// context returns the request's context with what its client says about its deadline
+// and its attempts.
+func (h *Handler) context(r *http.Request) (context.Context, context.CancelFunc) {
+	ctx := r.Context()
+	if n := parseAttempt(r.Header.Get(AttemptHeader)); n > 0 {
+		ctx = retry.WithAttempt(ctx, n)
+	}
+	left, limited := parseDeadline(r.Header.Get(h.cfg.DeadlineHeader))
+	if limit := h.cfg.MaxTimeout; limit > 0 && (!limited || left > limit) {
+		left, limited = limit, true
+	}
+	if !limited {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, left)
+}
+
+// enter passes the gates with a request, and then calls serve.
+func (h *Handler) enter(ctx context.Context, serve func(context.Context) error) error {
+	if err := ctx.Err(); err != nil { // also where there is no gate to look at it
+		return err
+	}
+	if h.cfg.Bulkhead == nil {
+		return serve(ctx)
+	}
+	defer h.saturated.look(h.cfg.Bulkhead)
+	return h.cfg.Bulkhead.Run(ctx, serve)
+}
+
+// serve calls the handler, and counts and returns how that ended.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
+	outcome := stability.Failure // also where the handler panics
+	defer func() { h.tally.Count(outcome) }()
+	h.next.ServeHTTP(w, r)
+	err := r.Context().Err()
+	outcome = stability.Classify(r.Context(), err)
+	return err
+}
+
+// refuse answers a request that is not served.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	h.tally.CountRejected()
+	switch {
+	case errors.Is(r.Context().Err(), context.Canceled):
+		h.left.Add(1)
+		// Nobody reads it, but logs and figures further out do: 499 is nginx's for a
+		// client that has closed the request.
+		w.WriteHeader(statusClientClosedRequest)
+	case !stability.Rejected(err):
+		h.expired.Add(1)
+		telemetry.Rejected(r.Context(), &stability.Rejection{Policy: "deadline", Name: h.cfg.Name, Reason: err})
+		writeProblem(w, http.StatusGatewayTimeout, problem{Detail: "The time that the client gave the request was over before its work began."})
+	default:
+		h.full.Add(1)
+		h.saturated.refused()
+		w.Header().Set("Retry-After", formatRetryAfter(stability.RetryAfter(err)))
+		writeProblem(w, http.StatusServiceUnavailable, problem{Type: typeReducedCapacity, Title: titleReducedCapacity})
+	}
+}
+
+const statusClientClosedRequest = 499
+
+// parseAttempt reads the value of [AttemptHeader]. Anything but a number, written with
+// digits only, is 0: no attempt. What is past a million is a million.
+func parseAttempt(value string) int {
+	n, _ := parseDigits(value, 1, 1_000_000)
+	return int(n)
+}
+
+// HandlerStats is what a [Handler] has done.
+type HandlerStats struct {
+	// Calls is how the requests ended. One is Failed whose handler panicked or
+	// returned after the deadline, and Ignored if its client had gone; the Handler does
+	// not look at what the handler answers.
+	stability.Calls
+	// Of the Rejected:
+	Expired int64 // 504
+	Full    int64 // 503
+	Left    int64 // the client had gone
+}
+
+// Stats returns a reading of the moment.
+func (h *Handler) Stats() HandlerStats {
+	if h == nil {
+		return HandlerStats{}
+	}
+	return HandlerStats{
+		Calls:   h.tally.Calls(),
+		Expired: h.expired.Load(),
+		Full:    h.full.Load(),
+		Left:    h.left.Load(),
+	}
+}
+
+// ClientIP is the key of a client by its network address, without the port: the
+// address of IPv4, or the first 64 bits of IPv6, of which one client has all the rest
+// to choose from. Behind a proxy it is the proxy's.
+func ClientIP(r *http.Request) string {
+	addr, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	ip := addr.Addr().Unmap().WithZone("")
+	if ip.Is4() {
+		return ip.String()
+	}
+	return netip.PrefixFrom(ip, 64).Masked().String()
+}
