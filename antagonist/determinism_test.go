@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 )
@@ -26,9 +27,16 @@ func fingerprint(r *Result) string {
 }
 
 // A chain is shared by all requests, and its value depends on the order in which they come by.
-type chain struct{ value uint64 }
+type chain struct {
+	mu    sync.Mutex
+	value uint64
+}
 
-func (c *chain) add(n uint64) { c.value = mix(c.value, n) }
+func (c *chain) add(n uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.value = mix(c.value, n)
+}
 
 // hostile is a scenario in which everything that can coincide does: starts, service times, timeouts and pauses are all whole
 // milliseconds. Its client keeps a chain of every step of every request.

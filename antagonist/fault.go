@@ -65,7 +65,9 @@ func (f Fault) what() string {
 	if f.Cut {
 		does = append(does, "cut answers")
 	}
-	struck := len(does) > 0
+	if len(does) > 0 && f.Share != 0 && f.Share != 1 {
+		does = []string{fmt.Sprintf("%s for %g%% of calls", strings.Join(does, ", "), 100*f.Share)}
+	}
 	if f.LoseWorkers != 0 {
 		does = append(does, fmt.Sprintf("lose %g%% of the workers", 100*f.LoseWorkers))
 	}
@@ -75,9 +77,5 @@ func (f Fault) what() string {
 	if len(does) == 0 {
 		return "nothing"
 	}
-	text := strings.Join(does, ", ")
-	if struck && f.Share != 0 && f.Share != 1 {
-		text += fmt.Sprintf(" for %g%% of calls", 100*f.Share)
-	}
-	return text
+	return strings.Join(does, ", ")
 }

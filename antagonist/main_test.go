@@ -3,6 +3,7 @@ package antagonist
 import (
 	"context"
 	"math"
+	"sync"
 	"testing"
 	"time"
 
@@ -54,3 +55,19 @@ const (
 	ms  = time.Millisecond
 	sec = time.Second
 )
+
+// failures are the errors of requests, by the second in which they came.
+type failures struct {
+	mu       sync.Mutex
+	bySecond map[int][]error
+}
+
+func (f *failures) add(w *World, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.bySecond == nil {
+		f.bySecond = make(map[int][]error)
+	}
+	second := int(w.Elapsed() / sec)
+	f.bySecond[second] = append(f.bySecond[second], err)
+}

@@ -36,10 +36,7 @@ func (w *World) Dial(ctx context.Context, _, address string) (net.Conn, error) {
 	if st == nil {
 		return nil, w.misused(fmt.Errorf("antagonist: World.Dial: there is no server %q; the scenario has %s", name, w.scenario.serverNames()))
 	}
-	c := &call{station: st, ctx: ctx, request: requestOf(ctx), done: make(chan struct{})}
-	if c.request != nil {
-		c.id = [2]uint64{c.request.id, c.request.calls.Add(1)}
-	}
+	c := w.newCall(ctx, st)
 	if !w.post(message{kind: dialed, call: c, request: c.request}) {
 		return nil, ErrEnded
 	}

@@ -1,6 +1,7 @@
 package antagonist
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"os"
@@ -65,7 +66,7 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 type stream struct {
 	mu       sync.Mutex
 	changed  sync.Cond
-	data     []byte
+	data     bytes.Buffer
 	eof      bool  // the writer has finished
 	readErr  error // what reads return, once no more is to be read
 	writeErr error
@@ -95,9 +96,8 @@ func (s *stream) read(p []byte) (int, error) {
 			return 0, os.ErrDeadlineExceeded
 		case len(p) == 0:
 			return 0, nil
-		case len(s.data) > 0:
-			n := copy(p, s.data)
-			s.data = s.data[n:]
+		case s.data.Len() > 0:
+			n, _ := s.data.Read(p) // there is something
 			s.changed.Broadcast()
 			return n, nil
 		case s.eof:
@@ -112,7 +112,7 @@ func (s *stream) write(p []byte) (int, error) {
 	defer s.mu.Unlock()
 	written := 0
 	for {
-		switch free := window - len(s.data); {
+		switch free := window - s.data.Len(); {
 		case s.writeErr != nil:
 			return written, s.writeErr
 		case s.writeBy.passed:
@@ -121,7 +121,7 @@ func (s *stream) write(p []byte) (int, error) {
 			return written, nil
 		case free > 0:
 			n := min(free, len(p)-written)
-			s.data = append(s.data, p[written:written+n]...)
+			s.data.Write(p[written : written+n])
 			written += n
 			s.changed.Broadcast()
 			continue
@@ -152,7 +152,7 @@ func (s *stream) end(readErr, writeErr error) {
 	if s.writeErr == nil {
 		s.writeErr = writeErr
 	}
-	s.data = nil
+	s.data = bytes.Buffer{}
 	s.readBy.stop()
 	s.changed.Broadcast()
 }

@@ -19,7 +19,6 @@ type Request struct {
 	deadline int64 // when patience ends; 0: never
 	rand     *rand.Rand
 	calls    atomic.Uint64
-	posts    atomic.Uint64
 }
 
 // Rand returns the request's own source of randomness, which yields the same numbers in every variant. It is not safe for use

@@ -12,6 +12,7 @@ type call struct {
 	station *station
 	ctx     context.Context // the caller's
 	request *Request        // nil: made by no request in particular
+	number  uint64          // among those of its request
 	id      [2]uint64       // what it draws its randomness by
 	posts   bool            // its code runs elsewhere, and posts when it is done
 

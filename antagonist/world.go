@@ -35,7 +35,7 @@ type World struct {
 	misuse   error
 	cleanups []func()
 	after    atomic.Int64  // calls after the end
-	strays   atomic.Uint64 // messages of no request in particular
+	strays   atomic.Uint64 // calls of no request in particular
 	wake     chan struct{}
 
 	// What follows belongs to the driver.
@@ -53,25 +53,47 @@ type World struct {
 // refusalTime is how long a caller waits for a refusal: about what a round trip within a data centre takes.
 const refusalTime = 100 * time.Microsecond
 
-// A message tells the driver what a goroutine of the code under test did. The driver deals with the messages of an instant
-// in an order that does not depend on the scheduler.
+// A message tells the driver what a goroutine of the code under test did.
 type message struct {
 	kind    kind
-	id, seq uint64
-	call    *call
-	request *Request
+	call    *call    // nil for finished
+	request *Request // nil for what belongs to none
 	err     error
 }
 
 type kind uint8
 
 const (
-	dialed kind = iota
+	left    kind = iota // a caller did not wait for its answer
+	handled             // the code of a server is done
+	dialed
 	called
-	left     // a caller did not wait for its answer
-	handled  // the code of a server is done
 	finished // a request is
 )
+
+// compare puts the messages of an instant into an order that does not depend on the scheduler: by request, then by kind, then
+// by call.
+func (m message) compare(o message) int {
+	return cmp.Or(
+		cmp.Compare(m.group(), o.group()),
+		cmp.Compare(m.kind, o.kind),
+		cmp.Compare(m.number(), o.number()),
+	)
+}
+
+func (m message) group() uint64 {
+	if m.request == nil {
+		return math.MaxUint64
+	}
+	return m.request.id
+}
+
+func (m message) number() uint64 {
+	if m.call == nil {
+		return 0
+	}
+	return m.call.number
+}
 
 func newWorld(s Scenario, out io.Writer) *World {
 	w := &World{
@@ -126,12 +148,21 @@ func (w *World) Call(ctx context.Context, server string) error {
 	}
 }
 
+func (w *World) newCall(ctx context.Context, st *station) *call {
+	c := &call{station: st, ctx: ctx, request: requestOf(ctx), done: make(chan struct{})}
+	if c.request != nil {
+		c.number = c.request.calls.Add(1)
+		c.id = [2]uint64{c.request.id, c.number}
+	} else {
+		c.number = w.strays.Add(1) // its id follows when it arrives
+	}
+	return c
+}
+
 // submit sends a call on its way.
 func (w *World) submit(ctx context.Context, st *station, posts bool) *call {
-	c := &call{station: st, ctx: ctx, posts: posts, request: requestOf(ctx), done: make(chan struct{})}
-	if c.request != nil {
-		c.id = [2]uint64{c.request.id, c.request.calls.Add(1)}
-	}
+	c := w.newCall(ctx, st)
+	c.posts = posts
 	if !w.post(message{kind: called, call: c, request: c.request}) {
 		// Code that goes on calling, heedless of its context, would do so for ever, since refusals take no time now.
 		if w.after.Add(1) > 1_000_000 {
@@ -144,11 +175,6 @@ func (w *World) submit(ctx context.Context, st *station, posts bool) *call {
 
 // post hands a message to the driver. It reports false when the run is over.
 func (w *World) post(m message) bool {
-	if m.request != nil {
-		m.id, m.seq = m.request.id, m.request.posts.Add(1)
-	} else {
-		m.id, m.seq = math.MaxUint64, w.strays.Add(1)
-	}
 	w.mu.Lock()
 	if w.over {
 		w.mu.Unlock()
@@ -301,9 +327,7 @@ func (w *World) read() {
 	default:
 	}
 	if len(w.batch) > 1 {
-		slices.SortFunc(w.batch, func(a, b message) int {
-			return cmp.Or(cmp.Compare(a.id, b.id), cmp.Compare(a.seq, b.seq))
-		})
+		slices.SortFunc(w.batch, message.compare)
 	}
 	for i := range w.batch {
 		switch m := w.batch[i]; m.kind {
