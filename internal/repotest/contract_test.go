@@ -41,16 +41,14 @@ func TestContract(t *testing.T) {
 	report(t, findings, "comments `Contract:` that are not right:")
 
 	var table strings.Builder
-	table.WriteString("| Promise | Tests |\n|---:|---|\n")
+	table.WriteString("| Promise | Test |\n|---:|---|\n")
 	for _, n := range promises {
-		var cells []string
 		for _, proof := range proofs[n] {
-			cells = append(cells, fmt.Sprintf("[%s](%s)", proof.name, link(t, contractFile, proof.file)))
+			fmt.Fprintf(&table, "| %d | [%s](%s) |\n", n, proof.name, link(t, contractFile, proof.file))
 		}
 		if slices.Contains(notYet, n) {
-			cells = append(cells, "not yet in force")
+			fmt.Fprintf(&table, "| %d | not yet in force |\n", n)
 		}
-		fmt.Fprintf(&table, "| %d | %s |\n", n, strings.Join(cells, ", "))
 	}
 	before, after, ok := cutTable(text)
 	require.True(t, ok, "%s has no %s and %s", contractFile, tableBegin, tableEnd)

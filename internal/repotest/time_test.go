@@ -57,7 +57,7 @@ func realWaits(sources []source) []string {
 		for _, decl := range s.file.Decls {
 			if decl, ok := decl.(*ast.FuncDecl); ok && decl.Body != nil {
 				f := &testFunc{decl: decl, opens: callsBubble(s, decl)}
-				funcs[decl.Name.Name] = append(funcs[decl.Name.Name], f)
+				funcs[declName(decl)] = append(funcs[declName(decl)], f)
 			}
 		}
 	}
@@ -93,11 +93,16 @@ func realWaits(sources []source) []string {
 	return found
 }
 
+// declName is the name of a function, or that of a method after a dot, as code that uses it spells it.
 func declName(decl ast.Decl) string {
-	if f, ok := decl.(*ast.FuncDecl); ok {
-		return f.Name.Name
+	f, ok := decl.(*ast.FuncDecl)
+	switch {
+	case !ok:
+		return ""
+	case f.Recv != nil:
+		return "." + f.Name.Name
 	}
-	return ""
+	return f.Name.Name
 }
 
 func (f *testFunc) inspect(s source, funcs map[string][]*testFunc) {
@@ -112,7 +117,8 @@ func (f *testFunc) inspect(s source, funcs map[string][]*testFunc) {
 		}
 		return true
 	})
-	ast.Inspect(f.decl.Body, func(n ast.Node) bool {
+	var inspect func(n ast.Node) bool
+	inspect = func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.FuncLit:
 			return !opens || subtests[n]
@@ -123,22 +129,29 @@ func (f *testFunc) inspect(s source, funcs map[string][]*testFunc) {
 			if waitsInRealTime(n) {
 				f.waits = append(f.waits, s.at(n))
 			}
-			f.uses = append(f.uses, calledName(n))
+			f.uses = append(f.uses, usedName(n.Fun))
+		case *ast.SelectorExpr:
+			if !opens {
+				f.uses = append(f.uses, usedName(n))
+			}
+			ast.Inspect(n.X, inspect)
+			return false
 		case *ast.Ident:
 			if !opens {
 				f.uses = append(f.uses, n.Name)
 			}
 		}
 		return true
-	})
+	}
+	ast.Inspect(f.decl.Body, inspect)
 }
 
-func calledName(call *ast.CallExpr) string {
-	switch fun := call.Fun.(type) {
+func usedName(e ast.Expr) string {
+	switch e := e.(type) {
 	case *ast.Ident:
-		return fun.Name
+		return e.Name
 	case *ast.SelectorExpr:
-		return fun.Sel.Name
+		return "." + e.Sel.Name
 	}
 	return ""
 }
@@ -206,9 +219,11 @@ func inside() { time.Sleep(1) }
 func TestD(t *testing.T) { wait := func() { time.Sleep(1) }; t.Run("", func(t *testing.T) { bubble(t, wait) }) }
 func TestE(t *testing.T) { t.Run("", func(t *testing.T) { time.Sleep(1); bubble(t, nil) }) }
 func TestF(t *testing.T) { wait := of(inside); bubble(t, wait); outside() }
+func TestG(t *testing.T) { bubble(t, func() { x.call() }); call := 1 }
+func (x) call() { time.Sleep(1) }
 func outside() {
 	require.Eventually(nil, nil, 1, 1)
 }
 `
-	require.ElementsMatch(t, []string{"x_test.go:2", "x_test.go:8", "x_test.go:11"}, realWaits([]source{parseText(t, "x_test.go", text)}))
+	require.ElementsMatch(t, []string{"x_test.go:2", "x_test.go:8", "x_test.go:13"}, realWaits([]source{parseText(t, "x_test.go", text)}))
 }
