@@ -34,7 +34,8 @@ type attempt struct {
 	answered atomic.Bool    // resp has a body to read
 	reading  atomic.Int32   // calls of Read under way
 	closing  atomic.Bool    // the body has been closed
-	over     atomic.Bool    // the gates have been left
+	left     atomic.Bool    // the gates
+	over     atomic.Bool    // the context has ended too
 }
 
 // errAbandoned ends an attempt whose context ended while nobody read its body.
@@ -56,6 +57,7 @@ func (a *attempt) send(reqBody io.ReadCloser) (*http.Response, error) {
 		return nil, a.end(err)
 	}
 	resp.Request = a.req
+	a.t.quotas.get(a.key).note(resp.Header)
 	a.receive(resp)
 	return resp, nil
 }
@@ -137,10 +139,18 @@ func (a *attempt) receive(resp *http.Response) {
 // of it where a time limit of the Transport was the reason.
 func (a *attempt) end(err error) error {
 	err = a.explain(err)
-	if a.over.Swap(true) {
-		return err
+	if !a.over.Swap(true) {
+		defer a.clock.end()
+		a.leave(err)
 	}
-	defer a.clock.end()
+	return err
+}
+
+// leave leaves the gates, once.
+func (a *attempt) leave(err error) {
+	if a.left.Swap(true) {
+		return
+	}
 	// The user's Classify may panic: the attempt counts as failed then.
 	verdict := error(stability.ErrNoReturn)
 	defer func() { a.passes.leave(0, verdict) }()
@@ -151,7 +161,6 @@ func (a *attempt) end(err error) error {
 	default:
 		verdict = told(a.judge(err))
 	}
-	return err
 }
 
 // judge returns the outcome of the attempt.

@@ -14,21 +14,35 @@ import (
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/breaker"
 	"github.com/crumplezone/stability/bulkhead"
+	"github.com/crumplezone/stability/ratelimit"
 	"github.com/crumplezone/stability/retry"
 )
 
 // A Part is a part of a [Transport] that can be left out.
 type Part uint
 
-// The parts. Every one is in, unless TransportConfig.Off has it; the rate limit is
-// in where it is configured.
+// The parts. Each is in unless TransportConfig.Off has it. The rate limit is none of
+// them: it is in where it is configured.
 const (
+	// PartTimeout bounds a request with all its attempts.
 	PartTimeout Part = 1 << iota
+	// PartAttemptTimeout bounds each wait for the server.
 	PartAttemptTimeout
+	// PartRetry makes requests again.
 	PartRetry
+	// PartQuota refuses requests to a host that has said, in the field RateLimit of
+	// a response (draft-ietf-httpapi-ratelimit-headers-11), that nothing is left of
+	// its client's quota; until the time that it named, or for a minute. A client
+	// that speaks for many users, each with a quota of his own, leaves it out, or
+	// has a Key for each.
+	PartQuota
+	// PartBulkhead bounds the requests under way to a host.
 	PartBulkhead
+	// PartBreaker refuses requests to a host that fails.
 	PartBreaker
+	// PartDeadlineHeader tells the server how much time is left.
 	PartDeadlineHeader
+
 	allParts = 1<<iota - 1
 )
 
@@ -68,6 +82,9 @@ type TransportConfig struct {
 	// [Retryable].
 	Retryable func(req *http.Request, resp *http.Response, err error) bool
 
+	// RateLimit configures the rate limit of each host, of which every attempt takes
+	// a token. Default none: with a Rate of 0 there is no limit.
+	RateLimit ratelimit.Config
 	// Bulkhead configures the bulkhead of each host. Default a Limit of 100 and,
 	// where neither of both is given, a Queue of as many and a MaxWait of a second
 	// or, if that is shorter, AttemptTimeout.
@@ -139,6 +156,8 @@ func (c TransportConfig) validate() error {
 		return errors.New("Retry.Retryable is not asked: set TransportConfig.Retryable")
 	case c.Retry.Classify != nil:
 		return errors.New("Retry.Classify is not asked: set TransportConfig.Classify")
+	case c.RateLimit.Classify != nil:
+		return errors.New("RateLimit.Classify is not asked: set TransportConfig.Classify")
 	case c.Bulkhead.Classify != nil:
 		return errors.New("Bulkhead.Classify is not asked: set TransportConfig.Classify")
 	case c.Breaker.Classify != nil:
@@ -148,6 +167,11 @@ func (c TransportConfig) validate() error {
 	}
 	if err := c.Keys.Validate(); err != nil {
 		return err
+	}
+	if !reflect.ValueOf(c.RateLimit).IsZero() {
+		if err := c.RateLimit.Validate(); err != nil {
+			return fmt.Errorf("RateLimit: %w", err)
+		}
 	}
 	d := c.withDefaults()
 	for _, part := range []struct {
@@ -178,6 +202,7 @@ func (c TransportConfig) contradiction() error {
 	}{
 		{"AttemptTimeout", c.AttemptTimeout},
 		{"Retry.Base", c.Retry.Base},
+		{"RateLimit.MaxWait", c.RateLimit.MaxWait},
 		{"Bulkhead.MaxWait", c.Bulkhead.MaxWait},
 		{"Breaker.SlowCall", c.Breaker.SlowCall},
 	} {
@@ -218,11 +243,13 @@ func (c TransportConfig) withDefaults() TransportConfig {
 		c.Key = HostPort
 	}
 	c.Retry.Retryable, c.Retry.Classify = retryable, outcome
-	c.Bulkhead.Classify, c.Breaker.Classify = outcome, outcome
+	c.RateLimit.Classify, c.Bulkhead.Classify, c.Breaker.Classify = outcome, outcome, outcome
 	orDefault(&c.Retry.Name, c.Name)
+	orDefault(&c.RateLimit.Name, c.Name)
 	orDefault(&c.Bulkhead.Name, c.Name)
 	orDefault(&c.Breaker.Name, c.Name)
 	orDefault(&c.Retry.MeterProvider, c.MeterProvider)
+	orDefault(&c.RateLimit.MeterProvider, c.MeterProvider)
 	orDefault(&c.Bulkhead.MeterProvider, c.MeterProvider)
 	orDefault(&c.Breaker.MeterProvider, c.MeterProvider)
 	orDefault(&c.Breaker.Logger, c.Logger)

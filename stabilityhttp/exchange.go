@@ -82,7 +82,11 @@ func (x *exchange) try(ctx context.Context) error {
 	if wait > longestPushback && x.deadline.IsZero() {
 		return nil
 	}
-	return &attemptError{x: x, resp: resp, again: true, wait: wait}
+	// Whether another attempt is made is for the retry to say, after a pause in which
+	// this one must not take up anything at the host. Should it be the last all the
+	// same, then its body is read outside of the gates.
+	a.leave(nil)
+	return &attemptError{resp: resp, again: true, wait: wait}
 }
 
 // retryable asks the user's function about a response, which must not be lost if it
@@ -108,7 +112,7 @@ func (x *exchange) failed(err error) error {
 	case !x.replayable():
 		return &lastError{fmt.Errorf("%w: %w", ErrNoReplay, err), err}
 	}
-	return &attemptError{x: x, err: err, again: true}
+	return &attemptError{err: err, again: true}
 }
 
 // replayable reports whether the request can be sent once more.
@@ -157,7 +161,6 @@ func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != htt
 // An attemptError is how the retry sees an attempt: an error, or a response that is
 // none for it.
 type attemptError struct {
-	x     *exchange
 	err   error
 	resp  *http.Response
 	again bool
@@ -177,9 +180,6 @@ func (e *attemptError) Unwrap() error { return e.err }
 
 // Pushback tells stability.RetryAfter how long to wait.
 func (e *attemptError) Pushback() time.Duration { return e.wait }
-
-// Discard is called when the attempt is to be made again.
-func (e *attemptError) Discard() { e.x.discard() }
 
 // retryable is the Retryable of the retry.
 func retryable(err error) bool {

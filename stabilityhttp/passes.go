@@ -8,7 +8,8 @@ import (
 
 // The gates of a host, in the order in which a call passes them.
 const (
-	rateLimitGate = iota
+	quotaGate = iota
+	rateLimitGate
 	bulkheadGate
 	breakerGate
 	gates

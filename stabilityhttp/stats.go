@@ -3,14 +3,16 @@ package stabilityhttp
 import (
 	"github.com/crumplezone/stability/breaker"
 	"github.com/crumplezone/stability/bulkhead"
+	"github.com/crumplezone/stability/ratelimit"
 	"github.com/crumplezone/stability/retry"
 )
 
 // Gates are the gates of a host. Those that are left out are nil, which has the
 // figures of a gate that nobody ever passed.
 type Gates struct {
-	Bulkhead *bulkhead.Bulkhead
-	Breaker  *breaker.Breaker
+	RateLimit *ratelimit.Limiter
+	Bulkhead  *bulkhead.Bulkhead
+	Breaker   *breaker.Breaker
 }
 
 // Gates returns the gates of a key, as TransportConfig.Key returns it; by default
@@ -20,7 +22,7 @@ func (t *Transport) Gates(key string) Gates {
 	if t == nil {
 		return Gates{}
 	}
-	return Gates{t.bulkheads.Get(key), t.breakers.Get(key)}
+	return Gates{t.limiters.Get(key), t.bulkheads.Get(key), t.breakers.Get(key)}
 }
 
 // Stats is what a [Transport] is doing and has done, over all hosts.

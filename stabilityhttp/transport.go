@@ -8,6 +8,7 @@ import (
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/breaker"
 	"github.com/crumplezone/stability/bulkhead"
+	"github.com/crumplezone/stability/ratelimit"
 	"github.com/crumplezone/stability/retry"
 )
 
@@ -17,7 +18,7 @@ import (
 //   - the total timeout: a deadline for all that follows, the response's body
 //     included;
 //   - the retry, which makes again what may be made again, within a budget;
-//   - the rate limit, the bulkhead and the breaker of its host;
+//   - the quota, the rate limit, the bulkhead and the breaker of its host;
 //   - the attempt timeout: a bound on waiting for the server at a stretch;
 //   - the base [http.RoundTripper].
 //
@@ -43,6 +44,8 @@ type Transport struct {
 
 	retry       *retry.Retry
 	customRetry bool // TransportConfig.Retryable is not Retryable
+	quotas      *quotas
+	limiters    *ratelimit.Group
 	bulkheads   *bulkhead.Group
 	breakers    *breaker.Group
 }
@@ -73,6 +76,12 @@ func NewTransport(base http.RoundTripper, cfg TransportConfig) *Transport {
 	}
 	if cfg.on(PartRetry) {
 		t.retry = retry.New(cfg.Retry)
+	}
+	if cfg.on(PartQuota) {
+		t.quotas = newQuotas(cfg)
+	}
+	if cfg.RateLimit.Rate != 0 {
+		t.limiters = ratelimit.NewGroup(cfg.RateLimit, cfg.Keys)
 	}
 	if cfg.on(PartBulkhead) {
 		t.bulkheads = bulkhead.NewGroup(cfg.Bulkhead, cfg.Keys)
@@ -128,12 +137,13 @@ func (t *Transport) CloseIdleConnections() {
 	}
 }
 
-// gates returns the gates of a host.
-func (t *Transport) gates(host string) [gates]stability.Admitter {
+// gates returns the gates of a key.
+func (t *Transport) gates(key string) [gates]stability.Admitter {
 	return [gates]stability.Admitter{
-		rateLimitGate: (*bulkhead.Bulkhead)(nil),
-		bulkheadGate:  t.bulkheads.Get(host),
-		breakerGate:   t.breakers.Get(host),
+		quotaGate:     t.quotas.get(key),
+		rateLimitGate: t.limiters.Get(key),
+		bulkheadGate:  t.bulkheads.Get(key),
+		breakerGate:   t.breakers.Get(key),
 	}
 }
 

@@ -1,0 +1,86 @@
+package stabilityhttp
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/keyed"
+	"github.com/crumplezone/stability/internal/telemetry"
+)
+
+// ErrQuota is the Reason of the refusals of [PartQuota]: the server has said that
+// nothing is left of this client's quota.
+var ErrQuota = errors.New("stabilityhttp: the server's quota is used up")
+
+const quotaGateName = "quota"
+
+// quotas refuse requests that the server would refuse: those to a host whose field
+// RateLimit said that nothing is left, until it said that there would be something,
+// for up to longestPushback.
+type quotas struct {
+	name    string
+	members *keyed.Map[quota]
+	tally   telemetry.Tally
+	calls   *telemetry.Calls
+}
+
+// A quota is a gate that knows until when the host wants to be left alone.
+type quota struct {
+	all   *quotas
+	key   string
+	spent atomic.Int64 // until then, as a time since epoch
+}
+
+// epoch is what times are kept against, so that each fits into a word and steps of
+// the wall clock change nothing.
+var epoch = time.Now()
+
+func newQuotas(cfg TransportConfig) *quotas {
+	m := telemetry.NewMeter(cfg.MeterProvider, quotaGateName, cfg.Name)
+	q := &quotas{name: cfg.Name, calls: m.Calls("_OTHER", quotaGateName+"_rejected")}
+	q.members = keyed.New(cfg.Keys, func(key string) *quota { return &quota{all: q, key: key} },
+		func(q *quota) bool { return q.left() <= 0 }, nil)
+	telemetry.Observe(m, q, func(q *quotas, o metric.Observer) { q.calls.Observe(o, q.tally.Calls()) })
+	return q
+}
+
+func (q *quotas) get(key string) *quota {
+	if q == nil {
+		return nil
+	}
+	return q.members.Get(key)
+}
+
+// Admit implements [stability.Admitter].
+func (q *quota) Admit(ctx context.Context) (stability.Admission, error) {
+	if q == nil || q.spent.Load() == 0 {
+		return stability.Admission{Ctx: ctx}, nil
+	}
+	left := q.left()
+	if left <= 0 {
+		return stability.Admission{Ctx: ctx}, nil
+	}
+	r := &stability.Rejection{Policy: quotaGateName, Name: q.all.name, Key: q.key, Reason: ErrQuota, RetryAfter: left}
+	q.all.tally.CountRejected()
+	telemetry.Rejected(ctx, r)
+	return stability.Admission{}, r
+}
+
+// note takes up what a response says. Hosts past the bound share a quota, and must
+// not hear of one another's.
+func (q *quota) note(h http.Header) {
+	if q == nil || q.key == stability.OverflowKey || h["Ratelimit"] == nil {
+		return
+	}
+	if wait, exhausted := exhaustedFor(h); exhausted {
+		q.spent.Store(int64(time.Since(epoch) + min(wait, longestPushback)))
+	}
+}
+
+func (q *quota) left() time.Duration { return time.Duration(q.spent.Load()) - time.Since(epoch) }

@@ -1,0 +1,492 @@
+package stabilityhttp_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/bulkhead"
+	"github.com/crumplezone/stability/stabilityhttp"
+)
+
+// lockedBody is a request body that tells whether it was closed, from whatever
+// goroutine.
+type lockedBody struct {
+	io.Reader
+	closed chan struct{}
+	once   sync.Once
+}
+
+func newLockedBody(r io.Reader) *lockedBody {
+	return &lockedBody{Reader: r, closed: make(chan struct{})}
+}
+
+func (b *lockedBody) Close() error {
+	b.once.Do(func() { close(b.closed) })
+	return nil
+}
+
+// The request is as it was, and its body is closed, on every way through.
+//
+// Contract: 37
+func TestRequestUnchangedAndClosed(t *testing.T) {
+	answer := func(status int) string {
+		return upstream(t, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+			w.WriteHeader(status)
+		})
+	}
+	early := func() string { return upstream(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }) }
+	for _, c := range []struct {
+		name string
+		url  string
+		cfg  stabilityhttp.TransportConfig
+	}{
+		{"200", answer(200), stabilityhttp.TransportConfig{}},
+		{"503, retried", answer(503), stabilityhttp.TransportConfig{}},
+		{"503, early", early(), stabilityhttp.TransportConfig{}},
+		{"reset", rawUpstream(t, reset), stabilityhttp.TransportConfig{}},
+		{"refused connection", refusing(t), stabilityhttp.TransportConfig{}},
+		{"hang", rawUpstream(t, hang), stabilityhttp.TransportConfig{AttemptTimeout: 50 * time.Millisecond}},
+		{"without anything", answer(200), stabilityhttp.TransportConfig{Off: stabilityhttp.PartTimeout | stabilityhttp.PartAttemptTimeout | stabilityhttp.PartRetry |
+			stabilityhttp.PartBulkhead | stabilityhttp.PartBreaker | stabilityhttp.PartDeadlineHeader}},
+	} {
+		for _, getBody := range []bool{true, false} {
+			t.Run(c.name, func(t *testing.T) {
+				rt := stabilityhttp.NewTransport(nil, c.cfg)
+				defer rt.CloseIdleConnections()
+				body := newLockedBody(strings.NewReader("body"))
+				req := newRequest(t, http.MethodPut, c.url, body)
+				req.ContentLength = 4
+				if getBody {
+					req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("body")), nil }
+				}
+				values := make([]string, 1, 8)
+				values[0] = "kept"
+				req.Header["X-Mine"] = values
+				req.Header.Set(stabilityhttp.DeadlineHeader, "its own")
+				header, url, ctx := maps.Clone(req.Header), *req.URL, req.Context()
+
+				resp, err := rt.RoundTrip(req)
+				require.NotEqual(t, resp == nil, err == nil, "response xor error")
+				if err == nil {
+					require.Same(t, req, resp.Request)
+					_, err = io.ReadAll(resp.Body)
+					require.NoError(t, err)
+					require.NoError(t, resp.Body.Close())
+				}
+				<-body.closed
+				require.Equal(t, header, req.Header)
+				require.Equal(t, url, *req.URL)
+				require.Equal(t, ctx, req.Context())
+				require.Same(t, body, req.Body)
+				require.Equal(t, getBody, req.GetBody != nil)
+				require.EqualValues(t, 4, req.ContentLength)
+				require.Empty(t, values[:2][1], "nothing is appended behind the caller's values")
+			})
+		}
+	}
+}
+
+// A request whose context has ended is not sent, and its body closed.
+//
+// Contract: 37
+func TestEndedContext(t *testing.T) {
+	rt := stabilityhttp.NewTransport(roundTripper(func(*http.Request) (*http.Response, error) {
+		t.Error("sent")
+		return nil, context.Canceled
+	}), stabilityhttp.TransportConfig{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	body := &closeCounter{Reader: strings.NewReader("body")}
+	_, err := rt.RoundTrip(newRequest(t, http.MethodPut, bubbleURL, body).WithContext(ctx)) //nolint:bodyclose // There is none.
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, 1, body.closed)
+}
+
+// Contract: 37
+func TestRedirects(t *testing.T) {
+	c, rt := newClient(t, stabilityhttp.TransportConfig{})
+	var url string
+	url = upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/start":
+			http.Redirect(w, r, url+"/again", http.StatusTemporaryRedirect)
+		case "/again":
+			http.Redirect(w, r, url+"/end", http.StatusPermanentRedirect)
+		default:
+			_, _ = io.Copy(w, r.Body)
+		}
+	})
+	resp, err := do(c, newRequest(t, http.MethodPost, url+"/start", strings.NewReader("carried along")))
+	require.NoError(t, err)
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, "carried along", string(body))
+	require.Equal(t, "/end", resp.Request.URL.Path)
+	requireCalls(t, rt, url, stability.Calls{Succeeded: 3})
+}
+
+// An upgraded connection can be written, has no time limits, holds its permit and
+// tells the breaker nothing more.
+//
+// Contract: 37
+func TestUpgrade(t *testing.T) {
+	cfg := stabilityhttp.TransportConfig{Timeout: 2 * time.Second, AttemptTimeout: time.Second}
+	bubble(t, cfg, func(w http.ResponseWriter, r *http.Request) {
+		require.Equal(t, "echo", r.Header.Get("Upgrade"))
+		conn, rw, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+		_, _ = io.Copy(conn, rw)
+	}, func(t *testing.T, c *http.Client, rt *stabilityhttp.Transport) {
+		ctx, cancel := context.WithCancel(t.Context())
+		req := newRequest(t, http.MethodGet, bubbleURL, nil).WithContext(ctx)
+		req.Header.Set("Connection", "Upgrade")
+		req.Header.Set("Upgrade", "echo")
+		resp, err := c.Do(req)
+		require.NoError(t, err)
+		cancel() // as those do who dial with a context
+		conn, ok := resp.Body.(io.ReadWriteCloser)
+		require.True(t, ok)
+		for range 3 {
+			time.Sleep(time.Hour)
+			_, err = io.WriteString(conn, "hello")
+			require.NoError(t, err)
+			echo := make([]byte, 5)
+			_, err = io.ReadFull(conn, echo)
+			require.NoError(t, err)
+			require.Equal(t, "hello", string(echo))
+		}
+		gates := rt.Gates("upstream.test:80")
+		require.Equal(t, 1, gates.Bulkhead.Stats().InUse)
+		require.EqualValues(t, 1, gates.Breaker.Stats().Succeeded)
+		require.NoError(t, conn.Close())
+		_ = conn.Close()
+		requireCalls(t, rt, bubbleURL, stability.Calls{Succeeded: 1})
+	})
+}
+
+// Contract: 37
+func TestExpectContinue(t *testing.T) {
+	c, rt := newClient(t, stabilityhttp.TransportConfig{})
+	url := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/refused" {
+			w.WriteHeader(http.StatusExpectationFailed)
+			return
+		}
+		_, _ = io.Copy(w, r.Body)
+	})
+	post := func(path string, body io.ReadCloser) *http.Response {
+		req := newRequest(t, http.MethodPost, url+path, body)
+		req.Header.Set("Expect", "100-continue")
+		resp, err := do(c, req)
+		require.NoError(t, err)
+		return resp
+	}
+	resp := post("/", io.NopCloser(strings.NewReader("wanted")))
+	got, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	resp.Body.Close()
+	require.Equal(t, "wanted", string(got))
+
+	body := newLockedBody(readerFunc(func([]byte) (int, error) { t.Error("sent all the same"); return 0, io.EOF }))
+	resp = post("/refused", body)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, http.StatusExpectationFailed, resp.StatusCode)
+	<-body.closed
+	requireCalls(t, rt, url, stability.Calls{Succeeded: 2})
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// Trailers, and what the transport says about the body, come through.
+//
+// Contract: 37
+func TestResponseFields(t *testing.T) {
+	c, _ := newClient(t, stabilityhttp.TransportConfig{})
+	url := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/gzip" {
+			w.Header().Set("Content-Encoding", "gzip")
+			_, _ = w.Write([]byte("\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff\x4b\x04\x00\x43\xbe\xb7\xe8\x01\x00\x00\x00"))
+			return
+		}
+		w.Header().Set("Trailer", "X-Sum")
+		_, _ = io.WriteString(w, "body")
+		w.Header().Set("X-Sum", "42")
+	})
+	resp, err := get(t, c, url)
+	require.NoError(t, err)
+	_, err = io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	resp.Body.Close()
+	require.Equal(t, "42", resp.Trailer.Get("X-Sum"))
+	require.EqualValues(t, -1, resp.ContentLength)
+
+	resp, err = get(t, c, url+"/gzip")
+	require.NoError(t, err)
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	resp.Body.Close()
+	require.Equal(t, "a", string(body))
+	require.True(t, resp.Uncompressed)
+}
+
+// HTTP/2 over TLS: many requests at once, one connection, bodies read, closed unread
+// and reset by the server.
+//
+// Contract: 33, 34, 35, 37
+func TestHTTP2(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = w.Write(make([]byte, 100_000))
+		if r.URL.Path == "/reset" {
+			w.(http.Flusher).Flush()
+			panic(http.ErrAbortHandler)
+		}
+	}))
+	s.EnableHTTP2 = true
+	var conns atomic.Int32
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			conns.Add(1)
+		}
+	}
+	s.StartTLS()
+	defer s.Close()
+	rt := stabilityhttp.NewTransport(s.Client().Transport, stabilityhttp.TransportConfig{})
+	c := &http.Client{Transport: rt}
+	call := func(path string, end func(io.ReadCloser) error) error {
+		resp, err := c.Do(newRequest(t, http.MethodGet, s.URL+path, nil))
+		if err != nil {
+			return err
+		}
+		defer resp.Body.Close()
+		if resp.ProtoMajor != 2 {
+			t.Error(resp.Proto)
+		}
+		return end(resp.Body)
+	}
+	readAll := func(body io.ReadCloser) error { _, err := io.ReadAll(body); return err }
+	require.NoError(t, call("/", readAll))
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			if err := call("/", readAll); err != nil {
+				t.Error(err)
+			}
+			if err := call("/", io.ReadCloser.Close); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	require.Error(t, call("/reset", readAll))
+	require.EqualValues(t, 1, conns.Load())
+	requireCalls(t, rt, s.URL, stability.Calls{Succeeded: 41, Failed: 1})
+}
+
+// What is left of a body that is closed early is read when that is cheap, and the
+// connection is used again.
+//
+// Contract: 33
+func TestClosedEarlyKeepsTheConnection(t *testing.T) {
+	c, _ := newClient(t, stabilityhttp.TransportConfig{})
+	var conns atomic.Int32
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, `{"some": "json"}`)
+		if r.URL.Path == "/chunked" {
+			w.(http.Flusher).Flush()
+		}
+	}))
+	s.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			conns.Add(1)
+		}
+	}
+	s.Start()
+	defer s.Close()
+	for range 10 {
+		for _, path := range []string{"/", "/chunked"} {
+			resp, err := get(t, c, s.URL+path)
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+		}
+	}
+	require.EqualValues(t, 1, conns.Load())
+}
+
+// To close a body that does not end takes no longer than nobody notices.
+func TestCloseDoesNotWait(t *testing.T) {
+	bubble(t, gatesOnly, func(w http.ResponseWriter, r *http.Request) {
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+	}, func(t *testing.T, c *http.Client, rt *stabilityhttp.Transport) {
+		resp, err := get(t, c, bubbleURL)
+		require.NoError(t, err)
+		start := time.Now()
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, 10*time.Millisecond, time.Since(start))
+		requireCalls(t, rt, bubbleURL, stability.Calls{Succeeded: 1})
+
+		resp, err = get(t, c, bubbleURL)
+		require.NoError(t, err)
+		read := make(chan error)
+		go func() {
+			_, err := io.ReadAll(resp.Body)
+			read <- err
+		}()
+		synctest.Wait()
+		start = time.Now()
+		require.NoError(t, resp.Body.Close())
+		require.Error(t, <-read, "a Read under way ends")
+		require.Zero(t, time.Since(start))
+		requireCalls(t, rt, bubbleURL, stability.Calls{Succeeded: 2})
+	})
+}
+
+// Read, Close and the end of the context may come from anywhere at any time: one
+// outcome.
+//
+// Contract: 43, 45
+func TestConcurrentReadCloseCancel(t *testing.T) {
+	c, rt := newClient(t, gatesOnly)
+	url := upstream(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 300_000)) })
+	const calls = 200
+	for range calls {
+		ctx, cancel := context.WithCancel(t.Context())
+		resp, err := do(c, newRequest(t, http.MethodGet, url, nil).WithContext(ctx))
+		require.NoError(t, err)
+		var wg sync.WaitGroup
+		wg.Go(func() { _, _ = io.Copy(io.Discard, resp.Body) })
+		wg.Go(func() { _ = resp.Body.Close() })
+		wg.Go(cancel)
+		wg.Wait()
+	}
+	gates := rt.Gates(key(t, url))
+	require.EqualValues(t, calls, gates.Breaker.Stats().Started())
+	require.Zero(t, gates.Breaker.Stats().Failed)
+	require.Zero(t, gates.Bulkhead.Stats().InUse)
+}
+
+// A streaming upload is sent as it comes, piece by piece, however long its pieces
+// take; the server is not blamed for that.
+//
+// Contract: 36
+func TestStreamingUpload(t *testing.T) {
+	cfg := stabilityhttp.TransportConfig{Timeout: time.Hour, AttemptTimeout: time.Second}
+	received := make(chan string)
+	bubble(t, cfg, func(w http.ResponseWriter, r *http.Request) {
+		s := bufio.NewScanner(r.Body)
+		for s.Scan() {
+			received <- s.Text()
+		}
+		_, _ = io.WriteString(w, "all of it")
+	}, func(t *testing.T, c *http.Client, rt *stabilityhttp.Transport) {
+		received = make(chan string)
+		pr, pw := io.Pipe()
+		go func() {
+			for range 10 {
+				time.Sleep(time.Minute)
+				_, _ = io.WriteString(pw, "piece\n")
+				if got := <-received; got != "piece" {
+					t.Error(got)
+				}
+			}
+			pw.Close()
+		}()
+		resp, err := c.Do(newRequest(t, http.MethodPost, bubbleURL, pr))
+		require.NoError(t, err)
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		resp.Body.Close()
+		require.Equal(t, "all of it", string(body))
+		requireCalls(t, rt, bubbleURL, stability.Calls{Succeeded: 1})
+	})
+}
+
+// A server that answers before the upload has ended is heard.
+//
+// Contract: 36
+func TestAnsweredBeforeTheUploadEnded(t *testing.T) {
+	c, rt := newClient(t, stabilityhttp.TransportConfig{})
+	url := rawUpstream(t, func(conn net.Conn) {
+		_, _ = io.WriteString(conn, "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbusy")
+		hang(conn)
+	})
+	payload := bytes.Repeat([]byte("0123456789"), 1<<20)
+	for range 10 {
+		resp, err := do(c, newRequest(t, http.MethodPost, url, io.NopCloser(bytes.NewReader(payload))))
+		if err != nil {
+			continue // the answer came so early that net/http saw a broken connection
+		}
+		require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
+		_, _ = io.ReadAll(resp.Body)
+		require.NoError(t, resp.Body.Close())
+	}
+	require.Zero(t, rt.Gates(key(t, url)).Bulkhead.Stats().InUse)
+}
+
+// A caller whose own reader fails has no reason to complain about the server.
+func TestUploadFails(t *testing.T) {
+	c, rt := newClient(t, stabilityhttp.TransportConfig{})
+	var requests atomic.Int32
+	url := upstream(t, func(_ http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		_, _ = io.Copy(io.Discard, r.Body)
+	})
+	req := newRequest(t, http.MethodPut, url, readerFunc(func([]byte) (int, error) { return 0, io.ErrClosedPipe }))
+	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("")), nil }
+	_, err := do(c, req) //nolint:bodyclose // There is none.
+	require.ErrorIs(t, err, io.ErrClosedPipe)
+	require.LessOrEqual(t, requests.Load(), int32(1))
+	requireCalls(t, rt, url, stability.Calls{Ignored: 1})
+}
+
+// Contract: 33
+func TestCloseIdleConnections(t *testing.T) {
+	closed := 0
+	rt := stabilityhttp.NewTransport(idleCloser{func() { closed++ }}, stabilityhttp.TransportConfig{})
+	(&http.Client{Transport: rt}).CloseIdleConnections()
+	require.Equal(t, 1, closed)
+	stabilityhttp.NewTransport(roundTripper(nil), stabilityhttp.TransportConfig{}).CloseIdleConnections()
+}
+
+type idleCloser struct{ f func() }
+
+func (idleCloser) RoundTrip(*http.Request) (*http.Response, error) { return nil, net.ErrClosed }
+func (c idleCloser) CloseIdleConnections()                         { c.f() }
+
+func TestNilTransport(t *testing.T) {
+	url := upstream(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "unguarded") })
+	var rt *stabilityhttp.Transport
+	defer rt.CloseIdleConnections()
+	resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, url, nil))
+	require.NoError(t, err)
+	body, err := io.ReadAll(resp.Body)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, "unguarded", string(body))
+	require.Zero(t, rt.Stats())
+	require.Equal(t, stabilityhttp.Gates{}, rt.Gates("upstream.test:80"))
+	require.Equal(t, bulkhead.Stats{}, rt.Gates("upstream.test:80").Bulkhead.Stats())
+}
