@@ -70,17 +70,22 @@ const (
 )
 
 // take returns the first free instant that is not before at.
-func (i *instants) take(at int64) int64 {
+func (i *instants) take(at int64) int64 { return i.search(at, 1) }
+
+// takeBefore returns the last free instant before at.
+func (i *instants) takeBefore(at int64) int64 { return i.search(at-1, -1) }
+
+func (i *instants) search(at, step int64) int64 {
 	if i.n++; i.n > generation {
 		i.n, i.before, i.taken = 1, i.taken, [phases / 64]uint64{}
 	}
 	for {
-		phase := at % phases
+		phase := (at%phases + phases) % phases
 		word, bit := phase/64, uint64(1)<<(phase%64)
 		if (i.taken[word]|i.before[word])&bit == 0 {
 			i.taken[word] |= bit
 			return at
 		}
-		at++
+		at += step
 	}
 }

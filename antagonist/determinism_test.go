@@ -45,7 +45,7 @@ func hostile(seed uint64, order *chain) Scenario {
 		For:  4 * sec,
 		Seed: seed,
 		Load: Load{
-			{Name: "paced", Rate: Constant(100), Arrivals: Paced, Patience: 500 * ms},
+			{Name: "paced", Rate: Constant(100), Arrivals: Paced, Patience: 110 * ms}, // two tries and a pause
 			{Name: "again", Rate: Constant(100), Arrivals: Paced},
 			{Name: "poisson", Rate: Spike(50, 150, 1*sec, 2*sec), Patience: 300 * ms},
 		},

@@ -293,7 +293,9 @@ func (w *World) expect(client Client, c Class, class int, from *arrivals, index 
 func (w *World) arrive(client Client, c Class, class, index int) {
 	r := &Request{Class: c.Name, Index: index, id: uint64(class)<<40 | uint64(index), seed: w.scenario.Seed, start: w.now}
 	if c.Patience > 0 {
-		r.deadline = w.now + c.Patience.Nanoseconds()
+		// A shade earlier, lest it coincide with the last of several timeouts in a row, which the client would find passed or not
+		// as chance has it.
+		r.deadline = w.instants.takeBefore(w.now + c.Patience.Nanoseconds())
 	}
 	w.log.begin(r)
 	w.running.Go(func() {
