@@ -14,6 +14,7 @@ import (
 	"github.com/crumplezone/stability/bulkhead"
 	"github.com/crumplezone/stability/internal/stripe"
 	"github.com/crumplezone/stability/internal/telemetry"
+	"github.com/crumplezone/stability/ratelimit"
 	"github.com/crumplezone/stability/retry"
 )
 
@@ -32,6 +33,14 @@ type HandlerConfig struct {
 	// then; a handler that does not look at it goes on. Default 0: as long as the
 	// header says, and without it as long as it takes.
 	MaxTimeout time.Duration
+
+	// RateLimit limits how many requests each client makes, within its bounded number
+	// of members. It may be shared with other handlers. Default nil: no limit.
+	RateLimit *ratelimit.Group
+	// Client returns the key of the client that r comes from, for RateLimit. Where it
+	// is made of what the client says itself, such as a name in a header, have that
+	// proved first. Default [ClientIP].
+	Client func(r *http.Request) string
 
 	// Bulkhead limits how many requests are served at the same time and how many more
 	// wait. It may be shared with other handlers. A request that cannot start before
@@ -58,6 +67,8 @@ func (c HandlerConfig) Validate() error {
 		return errors.New("stabilityhttp: HandlerConfig.DeadlineHeader must be the name of a header field")
 	case c.MaxTimeout < 0:
 		return errors.New("stabilityhttp: HandlerConfig.MaxTimeout must not be negative")
+	case c.Client != nil && c.RateLimit == nil:
+		return errors.New("stabilityhttp: HandlerConfig.Client needs a HandlerConfig.RateLimit that asks it")
 	case c.SaturatedFor < 0:
 		return errors.New("stabilityhttp: HandlerConfig.SaturatedFor must not be negative")
 	case c.SaturatedFor > 0 && c.Bulkhead == nil:
@@ -72,6 +83,7 @@ func (c HandlerConfig) Validate() error {
 //   - its deadline: the header's time is the context's, and where it is over the
 //     answer is 504 (Gateway Timeout, as google.rpc.Code maps DEADLINE_EXCEEDED),
 //     without a Retry-After, since nobody waits for this request any more;
+//   - the rate limit of its client: 429 with Retry-After;
 //   - the bulkhead, in whose queue it may wait: 503 with Retry-After;
 //   - the handler.
 //
@@ -79,6 +91,13 @@ func (c HandlerConfig) Validate() error {
 // number of the client's attempt ([AttemptHeader]) is taken up with
 // [retry.WithAttempt]: what a request that is retried as a whole calls further in is
 // not retried once more.
+//
+// Where there is a rate limit, each response but 503 and 504 has the fields
+// RateLimit-Policy and RateLimit of draft-ietf-httpapi-ratelimit-headers-11. The quota
+// is the limiter's burst, and its window the time in which an empty bucket fills. What
+// is left comes with the time in which as much is earned, so that a client that
+// spreads it over that time keeps to the rate. The policy has the Handler's name, or
+// "default".
 //
 // A request of a client that goes away leaves the queue; if it is being served its
 // context ends, and its permit comes back when the handler returns. Over HTTP/1.1 the
@@ -100,8 +119,8 @@ type Handler struct {
 	draining  atomic.Bool
 	saturated saturation
 
-	tally               telemetry.Tally
-	expired, full, left stripe.Counter
+	tally                        telemetry.Tally
+	expired, limited, full, left stripe.Counter
 }
 
 // NewHandler returns a Handler that guards next. A nil next is
@@ -115,6 +134,9 @@ func NewHandler(next http.Handler, cfg HandlerConfig) *Handler {
 		next = http.DefaultServeMux
 	}
 	orDefault(&cfg.DeadlineHeader, DeadlineHeader)
+	if cfg.Client == nil {
+		cfg.Client = ClientIP
+	}
 	h := &Handler{cfg: cfg, next: next, state: newHandlerTelemetry(cfg)}
 	telemetry.Observe(h.state.meter, h, func(h *Handler, o metric.Observer) { h.observe(o) })
 	return h
@@ -129,16 +151,20 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := h.context(r)
 	defer cancel()
+	limiter := h.limiter(r)
 	served := false
-	err := h.enter(ctx, func(ctx context.Context) error {
+	err := h.enter(ctx, limiter, func(ctx context.Context) error {
 		served = true
+		if limiter != nil {
+			setQuota(w.Header(), h.policyName(), limiter.Stats())
+		}
 		if ctx != r.Context() {
 			r = r.WithContext(ctx)
 		}
 		return h.serve(w, r)
 	})
 	if !served {
-		h.refuse(w, r, err)
+		h.refuse(w, r, limiter, err)
 	}
 }
 
@@ -159,16 +185,26 @@ func (h *Handler) context(r *http.Request) (context.Context, context.CancelFunc)
 	return context.WithTimeout(ctx, left)
 }
 
+// limiter returns the limiter of the request's client, or nil.
+func (h *Handler) limiter(r *http.Request) *ratelimit.Limiter {
+	if h.cfg.RateLimit == nil {
+		return nil
+	}
+	return h.cfg.RateLimit.Get(h.cfg.Client(r))
+}
+
 // enter passes the gates with a request, and then calls serve.
-func (h *Handler) enter(ctx context.Context, serve func(context.Context) error) error {
+func (h *Handler) enter(ctx context.Context, limiter *ratelimit.Limiter, serve func(context.Context) error) error {
 	if err := ctx.Err(); err != nil { // also where there is no gate to look at it
 		return err
 	}
-	if h.cfg.Bulkhead == nil {
-		return serve(ctx)
-	}
-	defer h.saturated.look(h.cfg.Bulkhead)
-	return h.cfg.Bulkhead.Run(ctx, serve)
+	return limiter.Run(ctx, func(ctx context.Context) error {
+		if h.cfg.Bulkhead == nil {
+			return serve(ctx)
+		}
+		defer h.saturated.look(h.cfg.Bulkhead)
+		return h.cfg.Bulkhead.Run(ctx, serve)
+	})
 }
 
 // serve calls the handler, and counts and returns how that ended.
@@ -182,7 +218,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 }
 
 // refuse answers a request that is not served.
-func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, limiter *ratelimit.Limiter, err error) {
 	h.tally.CountRejected()
 	switch {
 	case errors.Is(r.Context().Err(), context.Canceled):
@@ -190,16 +226,34 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		// Nobody reads it, but logs and figures further out do: 499 is nginx's for a
 		// client that has closed the request.
 		w.WriteHeader(statusClientClosedRequest)
+		return
 	case !stability.Rejected(err):
 		h.expired.Add(1)
 		telemetry.Rejected(r.Context(), &stability.Rejection{Policy: "deadline", Name: h.cfg.Name, Reason: err})
 		writeProblem(w, http.StatusGatewayTimeout, problem{Detail: "The time that the client gave the request was over before its work began."})
-	default:
-		h.full.Add(1)
-		h.saturated.refused()
-		w.Header().Set("Retry-After", formatRetryAfter(stability.RetryAfter(err)))
-		writeProblem(w, http.StatusServiceUnavailable, problem{Type: typeReducedCapacity, Title: titleReducedCapacity})
+		return
 	}
+	wait := stability.RetryAfter(err)
+	if errors.Is(err, ratelimit.ErrLimited) {
+		h.limited.Add(1)
+		setExhausted(w.Header(), h.policyName(), limiter.Stats(), wait)
+		writeProblem(w, http.StatusTooManyRequests, problem{Type: typeQuotaExceeded, Title: titleQuotaExceeded, ViolatedPolicies: []string{h.policyName()}})
+		return
+	}
+	h.full.Add(1)
+	h.saturated.refused()
+	// No RateLimit: Retry-After should not be earlier than its window, and the two have
+	// nothing to do with each other here.
+	w.Header().Set("Retry-After", formatRetryAfter(wait))
+	writeProblem(w, http.StatusServiceUnavailable, problem{Type: typeReducedCapacity, Title: titleReducedCapacity})
+}
+
+// policyName is the name of the rate limit in fields and problems.
+func (h *Handler) policyName() string {
+	if h.cfg.Name == "" {
+		return "default"
+	}
+	return h.cfg.Name
 }
 
 const statusClientClosedRequest = 499
@@ -219,6 +273,7 @@ type HandlerStats struct {
 	stability.Calls
 	// Of the Rejected:
 	Expired int64 // 504
+	Limited int64 // 429
 	Full    int64 // 503
 	Left    int64 // the client had gone
 }
@@ -231,6 +286,7 @@ func (h *Handler) Stats() HandlerStats {
 	return HandlerStats{
 		Calls:   h.tally.Calls(),
 		Expired: h.expired.Load(),
+		Limited: h.limited.Load(),
 		Full:    h.full.Load(),
 		Left:    h.left.Load(),
 	}

@@ -16,7 +16,7 @@ type handlerTelemetry struct {
 	status metric.Int64ObservableUpDownCounter
 
 	// Of the calls that are rejected, by reason.
-	full, left metric.MeasurementOption
+	limited, full, left metric.MeasurementOption
 	// Of the status, by state.
 	ready, draining, saturated metric.MeasurementOption
 }
@@ -34,6 +34,7 @@ func newHandlerTelemetry(cfg HandlerConfig) *handlerTelemetry {
 		meter:     m,
 		calls:     m.Calls("_OTHER", "deadline_rejected"),
 		status:    m.UpDownCounter("stability.handler.status", "1", "1 for the state that the handler is in, 0 for the others."),
+		limited:   rejected("ratelimit_rejected"),
 		full:      rejected("bulkhead_rejected"),
 		left:      rejected("client_left"),
 		ready:     state("ready"),
@@ -47,6 +48,7 @@ func (h *Handler) observe(o metric.Observer) {
 	calls := f.Calls
 	calls.Rejected = f.Expired
 	t.calls.Observe(o, calls)
+	t.calls.ObserveFailures(o, f.Limited, t.limited)
 	t.calls.ObserveFailures(o, f.Full, t.full)
 	t.calls.ObserveFailures(o, f.Left, t.left)
 	err := h.Ready()
