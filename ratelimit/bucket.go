@@ -107,10 +107,10 @@ func (b *bucket) setBurst(burst int) {
 func (b *bucket) full() bool { return b.tokens() >= float64(b.burst) }
 
 // due returns the instant by which n tokens have come since those that are there
-// now, or forever. n may be above the burst for what is taken bit by bit. For
-// what the bucket can hold, the tokens are there at that instant and not a
-// rounding error short of it, so that whoever sleeps until then need not sleep
-// again. Nothing is lent.
+// now, or forever. n may be above the burst for what is taken bit by bit; that is an
+// estimate to the nanosecond. For what the bucket can hold, the tokens are there at
+// that instant and not a rounding error short of it, so that whoever sleeps until
+// then need not sleep again. Nothing is lent.
 func (b *bucket) due(n int64) time.Duration {
 	lack := float64(n) - b.tokens()
 	if lack <= 0 {
@@ -122,7 +122,7 @@ func (b *bucket) due(n int64) time.Duration {
 	}
 	at := b.now + time.Duration(wait)
 	if n > int64(b.burst) {
-		return at + 1
+		return at
 	}
 	for step := time.Duration(1); b.tokensAt(at) < float64(n); step *= 2 {
 		if at += step; at >= forever || at < 0 {
