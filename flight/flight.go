@@ -177,7 +177,7 @@ func (f *Flights[T]) join(ctx context.Context, key string, fn func(context.Conte
 		return c
 	}
 	c = &call[T]{callers: 1, began: time.Now(), done: make(chan struct{})}
-	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // land calls it, if not leave before.
 	f.calls[key] = c
 	f.running++
 	f.mu.Unlock()
