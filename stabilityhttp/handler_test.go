@@ -363,14 +363,15 @@ func TestHandlerThatPanics(t *testing.T) {
 // The handler gets the server's own ResponseWriter, and the request as it is where
 // there is nothing to add.
 func TestHandlerPassesOnWhatItGot(t *testing.T) {
-	w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil)
-	ran := false
-	stabilityhttp.NewHandler(http.HandlerFunc(func(gotW http.ResponseWriter, gotR *http.Request) {
-		ran = true
-		require.Same(t, w, gotW)
-		require.Same(t, r, gotR)
-	}), stabilityhttp.HandlerConfig{Bulkhead: bulkhead.New(bulkhead.Config{Limit: 1})}).ServeHTTP(w, r)
-	require.True(t, ran)
+	var (
+		w, r = httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil)
+		gotW http.ResponseWriter
+		gotR *http.Request
+	)
+	stabilityhttp.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { gotW, gotR = w, r }),
+		stabilityhttp.HandlerConfig{Bulkhead: bulkhead.New(bulkhead.Config{Limit: 1})}).ServeHTTP(w, r)
+	require.Same(t, w, gotW)
+	require.Same(t, r, gotR)
 	require.Empty(t, w.Header())
 }
 

@@ -201,7 +201,7 @@ func TestRateLimitFieldsAsWritten(t *testing.T) {
 	require.Len(t, items, 1)
 	q, _ := items[0].integer("q")
 	w, _ := items[0].integer("w")
-	require.EqualValues(t, []int64{100, 10}, []int64{q, w})
+	require.Equal(t, []int64{100, 10}, []int64{q, w})
 }
 
 // Contract: 38
