@@ -62,16 +62,16 @@ func (a Admission) Run(fn func(context.Context) error) error {
 	if a.Gate == nil {
 		return fn(a.Ctx)
 	}
-	returned := false
 	// A panic is not recovered here: it goes on by itself, with its value and its
 	// stack, and a Goexit goes on as one.
+	held := &a // so that the closure holds a pointer and not a copy
 	defer func() {
-		if !returned {
-			_ = a.Gate.Release(a, ErrNoReturn)
+		if held != nil {
+			_ = held.Gate.Release(*held, ErrNoReturn)
 		}
 	}()
 	err := fn(a.Ctx)
-	returned = true
+	held = nil
 	return a.Gate.Release(a, err)
 }
 
@@ -80,14 +80,14 @@ func DoAdmitted[T any](a Admission, fn func(context.Context) (T, error)) (T, err
 	if a.Gate == nil {
 		return fn(a.Ctx)
 	}
-	returned := false
+	held := &a
 	defer func() {
-		if !returned {
-			_ = a.Gate.Release(a, ErrNoReturn)
+		if held != nil {
+			_ = held.Gate.Release(*held, ErrNoReturn)
 		}
 	}()
 	v, err := fn(a.Ctx)
-	returned = true
+	held = nil
 	return v, a.Gate.Release(a, err)
 }
 

@@ -174,7 +174,10 @@ func (f *frame) enter(ctx context.Context, gates []Admitter) (context.Context, e
 		if err != nil {
 			return ctx, err
 		}
-		f.admissions[f.n] = a
+		// Field by field: copied as a whole, the admission would be read in larger
+		// words than it has just been written in, which stalls the processor.
+		to := &f.admissions[f.n]
+		to.Ctx, to.Gate, to.Ref, to.N = a.Ctx, a.Gate, a.Ref, a.N
 		f.n++
 		ctx = a.Ctx
 	}
@@ -187,7 +190,9 @@ func (f *frame) leave(err error) error {
 	f.err, f.returned = err, true
 	for f.n > 0 {
 		f.n-- // first, so that a gate that panics is not asked again
-		f.err = f.admissions[f.n].Done(f.err)
+		if a := &f.admissions[f.n]; a.Gate != nil {
+			f.err = a.Gate.Release(*a, f.err)
+		}
 	}
 	return f.err
 }
