@@ -117,11 +117,13 @@ func newBulkhead(s *settings, key string) *Bulkhead {
 // finds the context's error in it too. It blocks only in the queue, and does not
 // allocate unless it waits there.
 func (b *Bulkhead) Run(ctx context.Context, fn func(context.Context) error) error {
-	a, err := b.Admit(ctx)
-	if err != nil {
+	if b == nil {
+		return fn(ctx)
+	}
+	if err := b.acquire(ctx); err != nil {
 		return err
 	}
-	return a.Run(fn)
+	return b.admission(ctx).Run(fn)
 }
 
 // Enter is [Bulkhead.Run] for a call that outlives a function: the permit is held
@@ -139,15 +141,25 @@ func (b *Bulkhead) Admit(ctx context.Context) (stability.Admission, error) {
 	if b == nil {
 		return stability.Admission{Ctx: ctx}, nil
 	}
-	if err := ctx.Err(); err != nil {
+	if err := b.acquire(ctx); err != nil {
 		return stability.Admission{}, err
 	}
-	if !b.tryAcquire() {
-		if err := b.acquireSlow(ctx); err != nil {
-			return stability.Admission{}, err
-		}
+	return b.admission(ctx), nil
+}
+
+func (b *Bulkhead) admission(ctx context.Context) stability.Admission {
+	return stability.Admission{Ctx: ctx, Gate: (*releaser)(b)}
+}
+
+// acquire takes a permit, or returns why not.
+func (b *Bulkhead) acquire(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
 	}
-	return stability.Admission{Ctx: ctx, Gate: (*releaser)(b)}, nil
+	if b.tryAcquire() {
+		return nil
+	}
+	return b.acquireSlow(ctx)
 }
 
 // tryAcquire takes a permit if one is free and nobody waits for it.
