@@ -101,7 +101,7 @@ func (a *attempt) outgoing(reqBody io.ReadCloser) *http.Request {
 		out.Header[name] = values[:len(values):len(values)]
 	}
 	if limited {
-		a.values[0] = formatDeadline(time.Until(deadline))
+		a.values[0] = a.t.timeLeft(time.Until(deadline))
 		out.Header[a.t.deadlineHeader] = a.values[0:1:1]
 	}
 	if a.number > 0 {

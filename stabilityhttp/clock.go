@@ -76,30 +76,24 @@ func (c *clock) Err() error {
 }
 
 // AfterFunc is how the context package passes the end of a context which is not
-// its own on to those derived from it.
+// its own on to those derived from it, and nobody else calls it. It gives them no
+// way to be forgotten: they are a few, the base's own, and go with the attempt.
 func (c *clock) AfterFunc(f func()) (stop func() bool) {
 	c.Done() // the clock has to run
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err != nil {
 		go f()
-		return func() bool { return false }
+		return cannotStop
 	}
 	if c.hooks == nil {
 		c.hooks = c.first[:0]
 	}
-	n := len(c.hooks)
 	c.hooks = append(c.hooks, f)
-	return func() bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.hooks == nil || c.hooks[n] == nil {
-			return false
-		}
-		c.hooks[n] = nil
-		return true
-	}
+	return cannotStop
 }
+
+func cannotStop() bool { return false }
 
 // wait notes that the attempt waits for the server from now on. An upload that runs
 // on after the answer does not ask for it.
@@ -213,9 +207,7 @@ func (c *clock) endLocked(err error, by cause) {
 		unhook()
 	}
 	for _, f := range hooks {
-		if f != nil {
-			f()
-		}
+		f()
 	}
 	c.owner.contextEnded()
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/crumplezone/stability"
@@ -47,12 +48,29 @@ func (t *Transport) exchange(req *http.Request) (*http.Response, error) {
 			x.deadline, x.limit = end, end
 		}
 	}
-	err := t.retry.Run(x, x.try)
+	r := runners.Get().(*runner)
+	r.x = x
+	err := t.retry.Run(x, r.run)
+	r.x = nil
+	runners.Put(r)                        // and not after a panic
 	if x.last == nil && req.Body != nil { // not even tried
 		_ = req.Body.Close()
 	}
 	return x.result(err)
 }
+
+// A runner is the function that a Retry runs, to be used again for one exchange
+// after another: no Retry calls it after Run has returned.
+type runner struct {
+	x   *exchange
+	run func(context.Context) error
+}
+
+var runners = sync.Pool{New: func() any {
+	r := new(runner)
+	r.run = func(ctx context.Context) error { return r.x.try(ctx) }
+	return r
+}}
 
 // try makes an attempt.
 func (x *exchange) try(ctx context.Context) error {
@@ -140,6 +158,9 @@ func (x *exchange) discard() {
 
 // result returns what RoundTrip does, after all attempts ended in err.
 func (x *exchange) result(err error) (*http.Response, error) {
+	if err == nil {
+		return x.resp, nil
+	}
 	var gaveUp *retry.Error
 	if errors.As(err, &gaveUp) && x.Context.Err() != nil {
 		x.discard() // the caller went away during a pause

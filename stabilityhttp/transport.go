@@ -41,6 +41,7 @@ type Transport struct {
 	timeout        time.Duration // 0: none
 	patience       time.Duration // 0: endless
 	deadlineHeader string        // "": none
+	nearlyAll      string        // what deadlineHeader says when hardly any time has passed
 
 	retry       *retry.Retry
 	customRetry bool // TransportConfig.Retryable is not Retryable
@@ -73,6 +74,7 @@ func NewTransport(base http.RoundTripper, cfg TransportConfig) *Transport {
 	}
 	if cfg.on(PartDeadlineHeader) {
 		t.deadlineHeader = http.CanonicalHeaderKey(cfg.DeadlineHeader)
+		t.nearlyAll = formatDeadline(t.timeout - 1)
 	}
 	if cfg.on(PartRetry) {
 		t.retry = retry.New(cfg.Retry)
@@ -145,6 +147,15 @@ func (t *Transport) gates(key string) [gates]stability.Admitter {
 		bulkheadGate:  t.bulkheads.Get(key),
 		breakerGate:   t.breakers.Get(key),
 	}
+}
+
+// timeLeft is formatDeadline without an allocation for the one value that most
+// requests are sent with.
+func (t *Transport) timeLeft(left time.Duration) string {
+	if left < t.timeout && left.Milliseconds() == (t.timeout-1).Milliseconds() {
+		return t.nearlyAll
+	}
+	return formatDeadline(left)
 }
 
 // HostPort is the key of a request in the default configuration: host and port in

@@ -1,0 +1,75 @@
+package stabilityhttp_test
+
+import (
+	"io"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crumplezone/stability/stabilityhttp"
+)
+
+// benchmarkClients are what a request costs without the library, with the one guard
+// that net/http has, and with all of ours.
+var benchmarkClients = []struct {
+	name string
+	make func(base http.RoundTripper) *http.Client
+}{
+	{"plain", func(base http.RoundTripper) *http.Client { return &http.Client{Transport: base} }},
+	{"timeout", func(base http.RoundTripper) *http.Client {
+		return &http.Client{Transport: base, Timeout: 30 * time.Second}
+	}},
+	{"stability", func(base http.RoundTripper) *http.Client {
+		return &http.Client{Transport: stabilityhttp.NewTransport(base, stabilityhttp.TransportConfig{})}
+	}},
+}
+
+func BenchmarkClient(b *testing.B) {
+	url := upstream(b, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") })
+	for _, c := range benchmarkClients {
+		base := http.DefaultTransport.(*http.Transport).Clone()
+		base.MaxIdleConnsPerHost = 100
+		client := c.make(base)
+		req := newRequest(b, http.MethodGet, url, nil)
+		call := func() {
+			resp, err := client.Do(req.WithContext(req.Context()))
+			if err != nil {
+				b.Error(err)
+				return
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+			_ = resp.Body.Close()
+		}
+		b.Run(c.name+"/serial", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				call()
+			}
+		})
+		b.Run(c.name+"/parallel", func(b *testing.B) {
+			b.ReportAllocs()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					call()
+				}
+			})
+		})
+		base.CloseIdleConnections()
+	}
+}
+
+// BenchmarkRefusal is what a request costs that an open breaker refuses.
+func BenchmarkRefusal(b *testing.B) {
+	rt := stabilityhttp.NewTransport(nil, stabilityhttp.TransportConfig{})
+	rt.Gates("upstream.test:80").Breaker.ForceOpen()
+	req := newRequest(b, http.MethodGet, bubbleURL, nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		_, err := rt.RoundTrip(req) //nolint:bodyclose // It is refused.
+		if err == nil {
+			require.Error(b, err)
+		}
+	}
+}
