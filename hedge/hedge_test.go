@@ -472,6 +472,6 @@ func TestLostLatenciesHoldThePercentile(t *testing.T) {
 			_, err := hedge.Do(t.Context(), h, newTrack(first, step{after: 10 * time.Millisecond}).call)
 			require.NoError(t, err)
 		}
-		require.Greater(t, h.Stats().Delay, 10*time.Millisecond)
+		require.Greater(t, h.Stats().Delay, 900*time.Millisecond)
 	})
 }
