@@ -94,10 +94,10 @@ func (c HandlerConfig) Validate() error {
 //
 // Where there is a rate limit, each response but 503 and 504 has the fields
 // RateLimit-Policy and RateLimit of draft-ietf-httpapi-ratelimit-headers-11. The quota
-// is the limiter's burst, and its window the time in which an empty bucket fills. What
-// is left comes with the time in which as much is earned, so that a client that
-// spreads it over that time keeps to the rate. The policy has the Handler's name, or
-// "default".
+// is the limiter's burst, its window the time in which an empty bucket fills; what is
+// left comes with the time in which as much is earned. All are rounded up to what is
+// earned in whole seconds, so that a client that spreads its requests over the time
+// keeps to the rate, and gets it. The policy has the Handler's name, or "default".
 //
 // A request of a client that goes away leaves the queue; if it is being served its
 // context ends, and its permit comes back when the handler returns. Over HTTP/1.1 the

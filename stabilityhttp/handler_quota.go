@@ -7,14 +7,24 @@ import (
 	"github.com/crumplezone/stability/ratelimit"
 )
 
+// The fields count in whole seconds, and a client that keeps to them must not fall
+// behind the rate for it: times are rounded up, and the quota is what is earned in
+// them. Ten a second with a burst of one is ten in one second, not one; and nothing is
+// left only where the next token is a second away, or more.
+
 // setQuota tells a client what its limiter has left for it.
 func setQuota(h http.Header, name string, s ratelimit.Stats) {
-	available := max(int64(s.Tokens), 0)
-	window := earned(s, float64(available))
-	if available == 0 {
-		window = earned(s, 1-s.Tokens)
+	available := int64(s.Tokens)
+	if available <= 0 {
+		due := earned(s, 1-s.Tokens)
+		if due >= time.Second {
+			setLimit(h, s, serviceLimit{name, 0, due})
+			return
+		}
+		available = 1
 	}
-	setLimit(h, s, serviceLimit{name, available, window})
+	quota, window := within(s, available)
+	setLimit(h, s, serviceLimit{name, quota, window})
 }
 
 // setExhausted tells a client that its limiter has nothing left for it, and when to
@@ -30,8 +40,16 @@ func setExhausted(h http.Header, name string, s ratelimit.Stats, wait time.Durat
 }
 
 func setLimit(h http.Header, s ratelimit.Stats, l serviceLimit) {
-	h.Set("RateLimit-Policy", quotaPolicy{l.name, int64(s.Burst), earned(s, float64(s.Burst))}.String())
+	quota, window := within(s, int64(s.Burst))
+	h.Set("RateLimit-Policy", quotaPolicy{l.name, quota, window}.String())
 	h.Set("RateLimit", l.String())
+}
+
+// within returns the whole seconds in which so many tokens are earned, and how many are
+// earned in them.
+func within(s ratelimit.Stats, tokens int64) (int64, time.Duration) {
+	window := time.Duration(ceilSeconds(earned(s, float64(tokens)))) * time.Second
+	return max(tokens, int64(min(s.Rate*window.Seconds(), maxInteger))), window
 }
 
 // earned is how long a bucket takes to earn so many tokens.

@@ -114,17 +114,50 @@ func TestHandlerThatIsFullAndLimited(t *testing.T) {
 	require.Equal(t, []int{503, 429}, statuses)
 }
 
+// A client that keeps to what the fields say gets the rate, also where it is many a
+// second and the burst few.
+func TestQuotaInWholeSeconds(t *testing.T) {
+	for _, c := range []struct {
+		rate   float64
+		burst  int
+		policy string
+		limits []string // after the first request, the second, …
+	}{
+		{10, 1, `q=10;w=1`, []string{`r=10;t=1`}},
+		{10, 15, `q=20;w=2`, []string{`r=20;t=2`, `r=20;t=2`, `r=20;t=2`, `r=20;t=2`, `r=10;t=1`}},
+		{1.5, 1, `q=1;w=1`, []string{`r=1;t=1`}},
+		{1, 2, `q=2;w=2`, []string{`r=1;t=1`, `r=0;t=1`}},
+		{0.4, 2, `q=2;w=5`, []string{`r=1;t=3`, `r=0;t=3`}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			guarded := stabilityhttp.NewHandler(http.NotFoundHandler(), stabilityhttp.HandlerConfig{
+				RateLimit: ratelimit.NewGroup(ratelimit.Config{Rate: c.rate, Burst: c.burst}, stability.Keys{}),
+			})
+			for _, limit := range c.limits {
+				w := httptest.NewRecorder()
+				guarded.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+				require.Equal(t, `"default";`+c.policy, w.Header().Get("RateLimit-Policy"), "%+v", c)
+				require.Equal(t, `"default";`+limit, w.Header().Get("RateLimit"), "%+v", c)
+			}
+		})
+	}
+}
+
 // Rates at both ends of what is possible make fields that can be read, and times that
 // can be waited.
 func TestQuotaOfExtremeRates(t *testing.T) {
 	for _, rate := range []float64{math.SmallestNonzeroFloat64, 1e-300, 1e-9, 1, 1e9, 1e300, math.MaxFloat64} {
-		guarded := stabilityhttp.NewHandler(http.NotFoundHandler(), stabilityhttp.HandlerConfig{
-			RateLimit: ratelimit.NewGroup(ratelimit.Config{Rate: rate, Burst: 1 << 30}, stability.Keys{}),
-		})
-		w := httptest.NewRecorder()
-		guarded.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
-		require.Regexp(t, `^"default";q=1073741824;w=[1-9][0-9]{0,14}$`, w.Header().Get("RateLimit-Policy"), rate)
-		require.Regexp(t, `^"default";r=[0-9]{1,10};t=[1-9][0-9]{0,14}$`, w.Header().Get("RateLimit"), rate)
+		for _, burst := range []int{1, 1 << 30} {
+			guarded := stabilityhttp.NewHandler(http.NotFoundHandler(), stabilityhttp.HandlerConfig{
+				RateLimit: ratelimit.NewGroup(ratelimit.Config{Rate: rate, Burst: burst}, stability.Keys{}),
+			})
+			for range 2 {
+				w := httptest.NewRecorder()
+				guarded.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+				require.Regexp(t, `^"default";q=[1-9][0-9]{0,14};w=[1-9][0-9]{0,14}$`, w.Header().Get("RateLimit-Policy"), rate)
+				require.Regexp(t, `^"default";r=[0-9]{1,15};t=[1-9][0-9]{0,14}$`, w.Header().Get("RateLimit"), rate)
+			}
+		}
 	}
 }
 
