@@ -42,12 +42,11 @@ func (l *Limiter) setAlarm() {
 // ring is what the alarm does. One that was switched off as it went off does no
 // harm: what is not due stays as it is.
 func (l *Limiter) ring() {
-	now := l.now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.alarm.set = false
-	if l.queue.len > 0 || now >= l.lender.ends {
-		l.enter(now)
+	if l.queue.len > 0 || l.now() >= l.lender.ends {
+		l.enter()
 	}
 	l.setAlarm()
 }

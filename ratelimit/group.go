@@ -67,9 +67,8 @@ func (g *Group) Stats() Stats {
 
 // forgettable reports whether a new limiter would be the same.
 func (l *Limiter) forgettable() bool {
-	now := l.now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.enter(now)
+	l.enter()
 	return l.queue.len == 0 && l.bucket.full() && l.bucket.rate == l.cfg.Rate && l.bucket.burst == l.cfg.burst()
 }

@@ -76,15 +76,3 @@ func (l *Limiter) lend() {
 		l.setAlarm()
 	}
 }
-
-// reclaim ends the lease. The caller holds mu.
-func (l *Limiter) reclaim() {
-	if l.bucket.lent == 0 {
-		return
-	}
-	left := l.lease.Swap(0)
-	// Only now is it certain that nothing is spent after the reading of the clock:
-	// the room of what was spent is free from then on and not before.
-	l.bucket.advance(l.now())
-	l.bucket.reclaim(int(max(left, 0)))
-}

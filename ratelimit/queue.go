@@ -57,11 +57,19 @@ func (q *queue) remove(w *waiter) {
 
 func (l *Limiter) now() time.Duration { return time.Since(l.base) }
 
-// enter is the beginning of everything that is done under mu: it takes the reading
-// of the clock, takes the lease back, and serves those whose tokens have come.
-func (l *Limiter) enter(now time.Duration) {
-	l.bucket.advance(now)
-	l.reclaim()
+// enter is the beginning of everything that is done under mu: it takes the lease
+// back, reads the clock, and serves those whose tokens have come. The clock is read
+// here and not before, so that nobody is held up on the way with an old reading and
+// is granted a token of a time long gone.
+func (l *Limiter) enter() {
+	left := int64(0)
+	if l.bucket.lent > 0 {
+		left = max(l.lease.Swap(0), 0)
+	}
+	// After the Swap nothing more is spent: the room of what was is free from the
+	// instant of this reading on, and not before.
+	l.bucket.advance(l.now())
+	l.bucket.reclaim(int(left))
 	if l.queue.len > 0 {
 		l.serve()
 	}
@@ -78,10 +86,10 @@ func (l *Limiter) serve() {
 }
 
 // try takes n tokens if they are there, without a wait.
-func (l *Limiter) try(now time.Duration, n int) bool {
-	if r := l.refused.Load(); r == nil || now >= r.until {
+func (l *Limiter) try(n int) bool {
+	if r := l.refused.Load(); r == nil || l.now() >= r.until {
 		l.mu.Lock()
-		l.enter(now)
+		l.enter()
 		if l.takeFirst(n) {
 			l.mu.Unlock()
 			return true
@@ -121,7 +129,7 @@ func (l *Limiter) acquire(ctx context.Context, n int, maxWait time.Duration) err
 	}
 
 	l.mu.Lock()
-	l.enter(now)
+	l.enter()
 	if l.takeFirst(n) {
 		l.mu.Unlock()
 		return nil
@@ -165,10 +173,9 @@ func (l *Limiter) wait(ctx context.Context, w *waiter) *stability.Rejection {
 		}
 	case <-ctx.Done():
 	}
-	now := l.now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.enter(now)
+	l.enter()
 	switch {
 	case w.queued:
 		l.queue.remove(w)
@@ -188,10 +195,9 @@ func (l *Limiter) wait(ctx context.Context, w *waiter) *stability.Rejection {
 
 // change changes the bucket and refuses those who cannot be served in time any more.
 func (l *Limiter) change(f func()) {
-	now := l.now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.enter(now)
+	l.enter()
 	f()
 	l.lender.configure(&l.bucket)
 	l.refused.Store(nil)

@@ -180,12 +180,12 @@ func (r *releaser) Release(a stability.Admission, err error) error {
 // Allow takes a token and reports whether there was one. It does not wait, and is
 // refused while others do. Of what Allow, AllowN, Wait and WaitN are asked, only
 // refusals are counted in [Stats]: how a call that they let in ends is not known.
-func (l *Limiter) Allow() bool { return l == nil || l.spend() || l.try(l.now(), 1) }
+func (l *Limiter) Allow() bool { return l == nil || l.spend() || l.try(1) }
 
 // AllowN is [Limiter.Allow] for n tokens, all or none. It is true for an n of zero
 // or less, which asks for nothing, and false for one above Burst.
 func (l *Limiter) AllowN(n int) bool {
-	return l == nil || n <= 0 || l.try(l.now(), n)
+	return l == nil || n <= 0 || l.try(n)
 }
 
 // Wait takes a token, and waits for it for as long as ctx lets it, whatever
@@ -261,10 +261,9 @@ func (l *Limiter) Stats() Stats {
 
 // read is Stats without the counts.
 func (l *Limiter) read() Stats {
-	now := l.now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.enter(now)
+	l.enter()
 	return Stats{
 		Rate:   l.bucket.rate,
 		Burst:  l.bucket.burst,
