@@ -200,7 +200,7 @@ func (s Server) describe() string {
 	}
 	if s.Service.mean > 0 {
 		parts = append(parts, fmt.Sprintf("%s of service in the mean", formatTime(float64(s.Service.mean))))
-		if s.Workers > 0 {
+		if s.Workers > 0 && s.Handle == nil && s.Handler == nil && s.Slowdown == nil && s.Cache.Keys == 0 {
 			parts = append(parts, fmt.Sprintf("so at most %s per second", formatNumber(float64(s.Workers)/s.Service.mean.Seconds())))
 		}
 	}

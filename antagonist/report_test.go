@@ -88,7 +88,10 @@ func TestReportInBrowser(t *testing.T) {
 				b.call("Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": 1000, "deviceScaleFactor": 1, "mobile": width < 600})
 				b.call("Emulation.setEmulatedMedia", map[string]any{"features": []any{map[string]any{"name": "prefers-color-scheme", "value": scheme}}})
 				b.call("Page.navigate", map[string]any{"url": "file://" + file})
-				b.wait("Page.loadEventFired")
+				for loaded := false; !loaded; {
+					b.wait("Page.loadEventFired") // which may be that of the empty page before
+					b.evaluate(`document.readyState === "complete" && location.protocol === "file:"`, &loaded)
+				}
 				var seen struct {
 					Wide     int     // pixels by which the page is wider than the window
 					Plots    int     // that are there
