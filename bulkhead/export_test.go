@@ -7,3 +7,17 @@ func (b *Bulkhead) AtRest() bool {
 	defer b.mu.Unlock()
 	return b.word.Load() == 0 && b.queue == queue{} && b.drain == drain{}
 }
+
+// LooksForWaiters reports whether a release would look for a waiter.
+func (b *Bulkhead) LooksForWaiters() bool { return b.word.Load()&waiting != 0 }
+
+// ReleaseHalfway gives a permit back, as far as a release does before it has the
+// lock; rest does what is left.
+func (b *Bulkhead) ReleaseHalfway() (rest func()) {
+	b.word.Add(-1)
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.grant()
+	}
+}

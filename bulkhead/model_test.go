@@ -107,6 +107,7 @@ func checkModel(rt *rapid.T) {
 		for _, c := range m.queue {
 			require.False(rt, c.answered, "it waits")
 		}
+		require.Equal(rt, len(m.queue) > 0, b.LooksForWaiters())
 		require.Equal(rt, bulkhead.Stats{
 			Calls: m.counts, Limit: m.limit, InUse: len(m.inside), Queued: len(m.queue), QueueLimit: m.queueLimit,
 		}, b.Stats())

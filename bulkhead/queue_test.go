@@ -2,6 +2,7 @@ package bulkhead_test
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -35,23 +36,27 @@ func TestFirstComeFirstServed(t *testing.T) {
 	})
 }
 
-// Nobody overtakes the queue: not even a call that comes just as a permit does.
+// Nobody overtakes the queue: not even a call that comes between the return of a
+// permit and its grant.
 //
 // Contract: 15
 func TestNobodyOvertakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := bulkhead.New(bulkhead.Config{Limit: 1, Queue: 10})
-		pass := enter(t, b)
-		waited := make(chan *stability.Pass, 1)
-		go func() { waited <- enter(t, b) }()
+		enter(t, b) // its permit comes back by halves
+		first, late := make(chan *stability.Pass, 1), make(chan *stability.Pass, 1)
+		go func() { first <- enter(t, b) }()
 		synctest.Wait()
-		require.NoError(t, pass.Done(nil))
-		late := make(chan *stability.Pass, 1)
+		rest := b.ReleaseHalfway()
 		go func() { late <- enter(t, b) }()
 		synctest.Wait()
-		require.Len(t, waited, 1)
 		require.Empty(t, late)
-		require.NoError(t, (<-waited).Done(nil))
+		require.Equal(t, 2, b.Stats().Queued)
+		rest()
+		synctest.Wait()
+		require.Len(t, first, 1)
+		require.Empty(t, late)
+		require.NoError(t, (<-first).Done(nil))
 		require.NoError(t, (<-late).Done(nil))
 		requireIdle(t, b)
 	})
@@ -270,6 +275,33 @@ func TestGrantAfterCancel(t *testing.T) {
 		}
 		requireIdle(t, b)
 	}
+}
+
+// Where the context ends after the grant and before the waiter has seen it, the call
+// does not start all the same.
+//
+// Contract: 14, 15
+func TestCancelAfterGrant(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // the waiter cannot run in between
+	refused := 0
+	for range 100 {
+		synctest.Test(t, func(t *testing.T) {
+			b := bulkhead.New(bulkhead.Config{Limit: 1, Queue: 1})
+			pass := enter(t, b)
+			ctx, cancel := context.WithCancel(t.Context())
+			errs := make(chan error, 1)
+			go func() { errs <- b.Run(ctx, ok) }()
+			synctest.Wait()
+			require.NoError(t, pass.Done(nil))
+			cancel()
+			if err := <-errs; err != nil {
+				require.ErrorIs(t, requireRefused(t, err), context.Canceled)
+				refused++
+			}
+			requireIdle(t, b)
+		})
+	}
+	require.Positive(t, refused)
 }
 
 // Contract: 15, 45

@@ -236,6 +236,38 @@ func TestJustReturnedStays(t *testing.T) {
 	}
 }
 
+// A Get that has found a member just before it is dropped does not return it.
+func TestFoundAndDropped(t *testing.T) {
+	for name, use := range map[string]func(m *Map[thing]){
+		"unmarked": func(*Map[thing]) {},
+		"marked":   func(m *Map[thing]) { m.Get("a") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newThings(stability.Keys{Max: 1})
+			m.Get("a")
+			found := m.table.find(m.table.hash("a"), "a")
+			use(m)
+			m.Get("b")
+			require.Equal(t, 1, found.value.forgotten)
+			require.False(t, found.mark())
+		})
+	}
+}
+
+// A member that is asked for while the hand makes up its mind is not dropped.
+func TestAskedForWhileLookedAt(t *testing.T) {
+	var m *Map[thing]
+	m = New(stability.Keys{Max: 2},
+		func(key string) *thing { return &thing{key: key} },
+		func(t *thing) bool { return m.Get(t.key) == t && t.key == "a" },
+		func(t *thing) { t.forgotten++ })
+	a := m.Get("a")
+	m.Get("b")
+	m.Get("c")
+	require.Zero(t, a.forgotten)
+	require.Same(t, a, m.Get("a"))
+}
+
 // A panic of create leaves the map as it was.
 func TestCreatePanics(t *testing.T) {
 	fail := true
