@@ -118,14 +118,14 @@ func call[T any](ctx context.Context, f *Fallback, fn func(context.Context) (T, 
 	outcome := stability.Failure // also where fn, or Classify, does not return
 	defer func() { f.tally.Count(outcome) }()
 	v, err = fn(ctx)
-	outcome = f.Classify.Outcome(ctx, err)
+	outcome = f.cfg.Classify.Outcome(ctx, err)
 	covered = err != nil && !errors.Is(ctx.Err(), context.Canceled) &&
 		(outcome == stability.Failure || stability.Rejected(err))
 	return v, covered, err
 }
 
 func (f *Fallback) event(ctx context.Context, cause error) {
-	telemetry.Event(ctx, "stability.degraded", policy, f.Name, func() []attribute.KeyValue {
+	telemetry.Event(ctx, "stability.degraded", policy, f.cfg.Name, func() []attribute.KeyValue {
 		kind := "_OTHER"
 		var r *stability.Rejection
 		if errors.As(cause, &r) {

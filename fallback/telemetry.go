@@ -7,7 +7,7 @@ import (
 )
 
 type settings struct {
-	Config
+	cfg   Config
 	meter *telemetry.Meter
 	attrs metric.MeasurementOption
 	calls *telemetry.Calls
@@ -18,7 +18,7 @@ type settings struct {
 func newSettings(cfg Config) *settings {
 	m := telemetry.NewMeter(cfg.MeterProvider, policy, cfg.Name)
 	return &settings{
-		Config:          cfg,
+		cfg:             cfg,
 		meter:           m,
 		attrs:           m.With(),
 		calls:           m.Calls("_OTHER", "fallback_rejected"),

@@ -108,7 +108,7 @@ type call[T any] struct {
 // usable.
 func New[T any](cfg Config) *Flights[T] {
 	f := &Flights[T]{settings: newSettings(cfg), calls: map[string]*call[T]{}}
-	f.kept = shelf[T]{max: f.MaxStale, maxAge: f.StaleIfError, byKey: map[string]*list.Element{}}
+	f.kept = shelf[T]{max: f.cfg.MaxStale, maxAge: f.cfg.StaleIfError, byKey: map[string]*list.Element{}}
 	telemetry.Observe(f.meter, f, func(f *Flights[T], o metric.Observer) { f.observe(o, f.Stats()) })
 	return f
 }
@@ -173,7 +173,7 @@ func (f *Flights[T]) join(ctx context.Context, key string, fn func(context.Conte
 		c.callers++
 		f.mu.Unlock()
 		f.shared.Add(1)
-		telemetry.Event(ctx, "stability.shared", policy, f.Name, func() []attribute.KeyValue { return nil })
+		telemetry.Event(ctx, "stability.shared", policy, f.cfg.Name, func() []attribute.KeyValue { return nil })
 		return c
 	}
 	c = &call[T]{callers: 1, began: time.Now(), done: make(chan struct{})}
@@ -206,7 +206,7 @@ func (f *Flights[T]) leave(key string, c *call[T]) (left, last bool) {
 func (f *Flights[T]) fly(key string, c *call[T], fn func(context.Context) (T, error)) {
 	defer f.land(key, c)
 	v, err := fn(c.ctx)
-	c.outcome = f.Classify.Outcome(c.ctx, err) // may panic, as fn may
+	c.outcome = f.cfg.Classify.Outcome(c.ctx, err) // may panic, as fn may
 	c.value, c.err, c.returned = v, err, true
 }
 
@@ -224,7 +224,7 @@ func (f *Flights[T]) land(key string, c *call[T]) {
 	if f.calls[key] == c {
 		delete(f.calls, key)
 	}
-	if c.returned && f.StaleIfError > 0 {
+	if c.returned && f.cfg.StaleIfError > 0 {
 		f.settle(key, c)
 	}
 	f.mu.Unlock()
@@ -254,7 +254,7 @@ func (f *Flights[T]) settle(key string, c *call[T]) {
 func (f *Flights[T]) late(ctx context.Context, key string) (T, *stability.Degraded, error) {
 	var zero T
 	err := ctx.Err()
-	if f.StaleIfError == 0 || errors.Is(err, context.Canceled) {
+	if f.cfg.StaleIfError == 0 || errors.Is(err, context.Canceled) {
 		return zero, nil, err
 	}
 	f.mu.Lock()
@@ -271,7 +271,7 @@ func (f *Flights[T]) late(ctx context.Context, key string) (T, *stability.Degrad
 // answered counts a caller who got a kept value.
 func (f *Flights[T]) answered(ctx context.Context, d *stability.Degraded) {
 	f.stale.Add(1)
-	telemetry.Event(ctx, "stability.degraded", policy, f.Name, func() []attribute.KeyValue {
+	telemetry.Event(ctx, "stability.degraded", policy, f.cfg.Name, func() []attribute.KeyValue {
 		kind := "_OTHER"
 		var r *stability.Rejection
 		if errors.As(d.Cause, &r) {

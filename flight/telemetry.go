@@ -7,7 +7,7 @@ import (
 )
 
 type settings struct {
-	Config
+	cfg   Config
 	meter *telemetry.Meter
 	attrs metric.MeasurementOption
 	ended *telemetry.Calls
@@ -25,7 +25,7 @@ func newSettings(cfg Config) *settings {
 	}
 	m := telemetry.NewMeter(cfg.MeterProvider, policy, cfg.Name)
 	return &settings{
-		Config:          cfg,
+		cfg:             cfg,
 		meter:           m,
 		attrs:           m.With(),
 		ended:           m.Calls("_OTHER", "flight_rejected"),
@@ -43,5 +43,5 @@ func (s *settings) observe(o metric.Observer, f Stats) {
 	o.ObserveInt64(s.staleCalls, f.Stale, s.attrs)
 	o.ObserveInt64(s.usage, int64(f.Running), s.attrs)
 	o.ObserveInt64(s.staleUsage, int64(f.Kept), s.attrs)
-	o.ObserveInt64(s.staleUsageLimit, int64(s.MaxStale), s.attrs)
+	o.ObserveInt64(s.staleUsageLimit, int64(s.cfg.MaxStale), s.attrs)
 }

@@ -112,9 +112,9 @@ func (c HandlerConfig) Validate() error {
 // A nil *Handler is [http.DefaultServeMux]. All methods may be called by any number of
 // goroutines.
 type Handler struct {
-	cfg   HandlerConfig
-	next  http.Handler
-	state *handlerTelemetry
+	cfg         HandlerConfig
+	next        http.Handler
+	instruments *handlerTelemetry
 
 	draining  atomic.Bool
 	saturated saturation
@@ -137,8 +137,8 @@ func NewHandler(next http.Handler, cfg HandlerConfig) *Handler {
 	if cfg.Client == nil {
 		cfg.Client = ClientIP
 	}
-	h := &Handler{cfg: cfg, next: next, state: newHandlerTelemetry(cfg)}
-	telemetry.Observe(h.state.meter, h, func(h *Handler, o metric.Observer) { h.observe(o) })
+	h := &Handler{cfg: cfg, next: next, instruments: newHandlerTelemetry(cfg)}
+	telemetry.Observe(h.instruments.meter, h, func(h *Handler, o metric.Observer) { h.observe(o) })
 	return h
 }
 

@@ -44,7 +44,7 @@ func newHandlerTelemetry(cfg HandlerConfig) *handlerTelemetry {
 }
 
 func (h *Handler) observe(o metric.Observer) {
-	t, f := h.state, h.Stats()
+	t, f := h.instruments, h.Stats()
 	calls := f.Calls
 	calls.Rejected = f.Expired
 	t.calls.Observe(o, calls)
