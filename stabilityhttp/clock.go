@@ -16,15 +16,16 @@ import (
 // could not tell waiting for the server from waiting for the caller. It knows
 // AfterFunc, so that the contexts which net/http derives from it need no goroutine.
 type clock struct {
-	context.Context               // the caller's
+	context.Context               // its values
 	deadline        time.Time     // of the call, never later than the caller's; zero: none
 	patience        time.Duration // 0: endless
 	owner           *attempt      // is told when the context ends before the attempt
 
 	mu       sync.Mutex
-	limit    time.Time // when the timer ends the context; zero: it does not, the parent may
-	since    time.Time // when the present wait for the server began; zero: none
-	answered bool      // the headers have come
+	parent   context.Context // it ends when that does
+	limit    time.Time       // when the timer ends the context; zero: it does not, the parent may
+	since    time.Time       // when the present wait for the server began; zero: none
+	answered bool            // the headers have come
 	err      error
 	cause    cause
 	done     chan struct{} // nil until somebody asks
@@ -57,9 +58,7 @@ func (c *clock) Done() <-chan struct{} {
 			close(c.done)
 			return c.done
 		}
-		if c.Context.Done() != nil {
-			c.unhook = context.AfterFunc(c.Context, c.parentEnded)
-		}
+		c.hook()
 		c.wind()
 	}
 	return c.done
@@ -70,9 +69,31 @@ func (c *clock) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.err == nil && c.done == nil {
-		return c.Context.Err()
+		return c.parent.Err()
 	}
 	return c.err
+}
+
+// hook waits for the parent.
+func (c *clock) hook() {
+	if c.parent.Done() != nil {
+		c.unhook = context.AfterFunc(c.parent, c.parentEnded)
+	}
+}
+
+// adopt gives the context another parent, and reports whether it came before the
+// former one's end.
+func (c *clock) adopt(parent context.Context) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.err != nil || c.parent.Err() != nil || c.unhook != nil && !c.unhook() {
+		return false
+	}
+	c.parent, c.unhook = parent, nil
+	if c.done != nil {
+		c.hook()
+	}
+	return true
 }
 
 // AfterFunc is how the context package passes the end of a context which is not
@@ -177,7 +198,7 @@ func (c *clock) ring() {
 
 func (c *clock) parentEnded() {
 	c.mu.Lock()
-	c.endLocked(c.Context.Err(), byOthers)
+	c.endLocked(c.parent.Err(), byOthers)
 }
 
 // end ends the context together with the attempt.

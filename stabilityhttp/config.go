@@ -14,6 +14,7 @@ import (
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/breaker"
 	"github.com/crumplezone/stability/bulkhead"
+	"github.com/crumplezone/stability/hedge"
 	"github.com/crumplezone/stability/ratelimit"
 	"github.com/crumplezone/stability/retry"
 )
@@ -81,6 +82,13 @@ type TransportConfig struct {
 	// refused; then it is not made again. It must not read resp's body. Default
 	// [Retryable].
 	Retryable func(req *http.Request, resp *http.Response, err error) bool
+
+	// Hedge configures when a request is sent a second time because the first is
+	// slow: one that is idempotent, as [Retryable] has it, and has no body or a
+	// GetBody. Both pass the gates; a status to retry after counts as having failed.
+	// Its Budget, where it has none, is that of Retry. Its Classify must be nil.
+	// Default nil: no request is hedged.
+	Hedge *hedge.Config
 
 	// RateLimit configures the rate limit of each host, of which every attempt takes
 	// a token. Default none: with a Rate of 0 there is no limit.
@@ -156,17 +164,22 @@ func (c TransportConfig) validate() error {
 		return errors.New("Retry.Retryable is not asked: set TransportConfig.Retryable")
 	case c.Retry.Classify != nil:
 		return errors.New("Retry.Classify is not asked: set TransportConfig.Classify")
+	case c.Hedge != nil && c.Hedge.Classify != nil:
+		return errors.New("Hedge.Classify is not asked: set TransportConfig.Classify")
 	case c.RateLimit.Classify != nil:
 		return errors.New("RateLimit.Classify is not asked: set TransportConfig.Classify")
 	case c.Bulkhead.Classify != nil:
 		return errors.New("Bulkhead.Classify is not asked: set TransportConfig.Classify")
 	case c.Breaker.Classify != nil:
 		return errors.New("Breaker.Classify is not asked: set TransportConfig.Classify")
-	case c.Bulkhead.Limit < 0: // 0 has a default here
-		return errors.New("Bulkhead.Limit must not be negative")
 	}
 	if err := c.Keys.Validate(); err != nil {
 		return err
+	}
+	if c.Hedge != nil {
+		if err := c.Hedge.Validate(); err != nil {
+			return fmt.Errorf("Hedge: %w", err)
+		}
 	}
 	if !reflect.ValueOf(c.RateLimit).IsZero() {
 		if err := c.RateLimit.Validate(); err != nil {
@@ -202,6 +215,7 @@ func (c TransportConfig) contradiction() error {
 	}{
 		{"AttemptTimeout", c.AttemptTimeout},
 		{"Retry.Base", c.Retry.Base},
+		{"Hedge.Delay", c.hedge().Delay},
 		{"RateLimit.MaxWait", c.RateLimit.MaxWait},
 		{"Bulkhead.MaxWait", c.Bulkhead.MaxWait},
 		{"Breaker.SlowCall", c.Breaker.SlowCall},
@@ -254,6 +268,20 @@ func (c TransportConfig) withDefaults() TransportConfig {
 	orDefault(&c.Breaker.MeterProvider, c.MeterProvider)
 	orDefault(&c.Breaker.Logger, c.Logger)
 	return c
+}
+
+// hedge returns the configuration of the hedge with its defaults, the zero one where
+// there is none.
+func (c TransportConfig) hedge() hedge.Config {
+	if c.Hedge == nil {
+		return hedge.Config{}
+	}
+	h := *c.Hedge
+	h.Classify = outcome
+	orDefault(&h.Name, c.Name)
+	orDefault(&h.Budget, c.Retry.Budget)
+	orDefault(&h.MeterProvider, c.MeterProvider)
+	return h
 }
 
 func orDefault[T comparable](field *T, value T) {

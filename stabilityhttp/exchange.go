@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/crumplezone/stability"
@@ -31,8 +32,8 @@ type exchange struct {
 	t    *Transport
 	req  *http.Request
 	key  string
-	last *attempt
-	resp *http.Response // of last; nil: there was none
+	sent atomic.Int32   // how often
+	resp *http.Response // of the last attempt; nil: there was none
 
 	first attempt // room for the first, most often the only one
 }
@@ -52,8 +53,8 @@ func (t *Transport) exchange(req *http.Request) (*http.Response, error) {
 	r.x = x
 	err := t.retry.Run(x, r.run)
 	r.x = nil
-	runners.Put(r)                        // and not after a panic
-	if x.last == nil && req.Body != nil { // not even tried
+	runners.Put(r)                             // and not after a panic
+	if x.sent.Load() == 0 && req.Body != nil { // not even tried
 		_ = req.Body.Close()
 	}
 	return x.result(err)
@@ -72,39 +73,48 @@ var runners = sync.Pool{New: func() any {
 	return r
 }}
 
-// try makes an attempt.
-func (x *exchange) try(ctx context.Context) error {
+// try makes an attempt, or two of them side by side.
+func (x *exchange) try(ctx context.Context) (err error) {
+	x.discard()
+	if x.t.hedge == nil || !x.repeatable() {
+		x.resp, err = x.send(ctx)
+		return err
+	}
+	x.resp, err = x.race(ctx)
+	return err
+}
+
+// send sends the request once. Where the response is one to make it again after, it
+// comes with an error.
+func (x *exchange) send(ctx context.Context) (*http.Response, error) {
 	a, body := &x.first, x.req.Body
-	if x.last != nil {
-		x.discard()
+	if n := x.sent.Add(1); n > 1 {
 		a = new(attempt)
 		if hasBody(x.req) {
 			var err error
 			if body, err = x.req.GetBody(); err != nil {
-				return &attemptError{err: fmt.Errorf("stabilityhttp: Request.GetBody: %w", err)}
+				return nil, &attemptError{err: fmt.Errorf("stabilityhttp: Request.GetBody: %w", err)}
 			}
 		}
 	}
-	x.last = a
 	a.t, a.key, a.req, a.number = x.t, x.key, x.req, x.attemptNumber(ctx)
-	a.clock = clock{Context: ctx, deadline: x.deadline, limit: x.limit, patience: x.t.patience, owner: a}
+	a.clock = clock{Context: ctx, parent: ctx, deadline: x.deadline, limit: x.limit, patience: x.t.patience, owner: a}
 	resp, err := a.send(body)
-	x.resp = resp
 	if err != nil {
-		return x.failed(err)
+		return nil, x.failed(a, err)
 	}
 	if x.t.retry == nil || !x.replayable() || !x.retryable(resp) {
-		return nil
+		return resp, nil
 	}
 	wait, _ := pushback(resp.Header, time.Now())
 	if wait > longestPushback && x.deadline.IsZero() {
-		return nil
+		return resp, nil
 	}
 	// Whether another attempt is made is for the retry to say, after a pause in which
 	// this one must not take up anything at the host. Should it be the last all the
 	// same, then its body is read outside of the gates.
 	a.leave(nil)
-	return &attemptError{resp: resp, again: true, wait: wait}
+	return resp, &attemptError{resp: resp, again: true, wait: wait}
 }
 
 // retryable asks the user's function about a response, which must not be lost if it
@@ -113,7 +123,7 @@ func (x *exchange) retryable(resp *http.Response) bool {
 	asked := false
 	defer func() {
 		if !asked {
-			x.discard()
+			_ = resp.Body.Close()
 		}
 	}()
 	again := x.t.cfg.Retryable(x.req, resp, nil)
@@ -122,9 +132,9 @@ func (x *exchange) retryable(resp *http.Response) bool {
 }
 
 // failed returns what the retry is told about an attempt without a response.
-func (x *exchange) failed(err error) error {
+func (x *exchange) failed(a *attempt, err error) error {
 	switch {
-	case x.t.retry == nil, errors.Is(err, stability.ErrRejected), x.last.clock.ended() == byLimit, x.last.upload.failed.Load(),
+	case x.t.retry == nil, errors.Is(err, stability.ErrRejected), a.clock.ended() == byLimit, a.upload.failed.Load(),
 		x.Context.Err() != nil, !x.t.cfg.Retryable(x.req, nil, err):
 		return err
 	case !x.replayable():
@@ -136,13 +146,17 @@ func (x *exchange) failed(err error) error {
 // replayable reports whether the request can be sent once more.
 func (x *exchange) replayable() bool { return !hasBody(x.req) || x.req.GetBody != nil }
 
+// repeatable reports whether the request may be sent once more whatever became of
+// it before.
+func (x *exchange) repeatable() bool { return x.replayable() && idempotent(x.req) }
+
 // attemptNumber returns what AttemptHeader tells the server about the attempt made
 // in ctx; 0: nothing.
 func (x *exchange) attemptNumber(ctx context.Context) int {
 	if n := retry.Attempt(x.Context); n > 0 {
 		return n // of a retry further out, which makes again what includes this request
 	}
-	if x.replayable() && (idempotent(x.req) || x.t.customRetry) {
+	if x.repeatable() || x.replayable() && x.t.customRetry {
 		return retry.Attempt(ctx)
 	}
 	return 0

@@ -3,6 +3,7 @@ package stabilityhttp
 import (
 	"github.com/crumplezone/stability/breaker"
 	"github.com/crumplezone/stability/bulkhead"
+	"github.com/crumplezone/stability/hedge"
 	"github.com/crumplezone/stability/ratelimit"
 	"github.com/crumplezone/stability/retry"
 )
@@ -27,8 +28,10 @@ func (t *Transport) Gates(key string) Gates {
 
 // Stats is what a [Transport] is doing and has done, over all hosts.
 type Stats struct {
-	Retry    retry.Stats
-	Bulkhead bulkhead.Stats // sums
+	Retry     retry.Stats
+	Hedge     hedge.Stats
+	RateLimit ratelimit.Stats
+	Bulkhead  bulkhead.Stats
 }
 
 // Stats returns a reading of the moment.
@@ -36,5 +39,10 @@ func (t *Transport) Stats() Stats {
 	if t == nil {
 		return Stats{}
 	}
-	return Stats{Retry: t.retry.Stats(), Bulkhead: t.bulkheads.Stats()}
+	return Stats{
+		Retry:     t.retry.Stats(),
+		Hedge:     t.hedge.Stats(),
+		RateLimit: t.limiters.Stats(),
+		Bulkhead:  t.bulkheads.Stats(),
+	}
 }

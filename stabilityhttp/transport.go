@@ -8,6 +8,7 @@ import (
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/breaker"
 	"github.com/crumplezone/stability/bulkhead"
+	"github.com/crumplezone/stability/hedge"
 	"github.com/crumplezone/stability/ratelimit"
 	"github.com/crumplezone/stability/retry"
 )
@@ -18,6 +19,7 @@ import (
 //   - the total timeout: a deadline for all that follows, the response's body
 //     included;
 //   - the retry, which makes again what may be made again, within a budget;
+//   - the hedge, where there is one, which sends a slow request once more;
 //   - the quota, the rate limit, the bulkhead and the breaker of its host;
 //   - the attempt timeout: a bound on waiting for the server at a stretch;
 //   - the base [http.RoundTripper].
@@ -45,6 +47,7 @@ type Transport struct {
 
 	retry       *retry.Retry
 	customRetry bool // TransportConfig.Retryable is not Retryable
+	hedge       *hedge.Hedge
 	quotas      *quotas
 	limiters    *ratelimit.Group
 	bulkheads   *bulkhead.Group
@@ -77,7 +80,13 @@ func NewTransport(base http.RoundTripper, cfg TransportConfig) *Transport {
 		t.nearlyAll = formatDeadline(t.timeout - 1)
 	}
 	if cfg.on(PartRetry) {
+		if cfg.Retry.Budget == nil { // the retries and the hedges share it
+			cfg.Retry.Budget = retry.NewBudget(retry.BudgetConfig{})
+		}
 		t.retry = retry.New(cfg.Retry)
+	}
+	if cfg.Hedge != nil {
+		t.hedge = hedge.New(cfg.hedge())
 	}
 	if cfg.on(PartQuota) {
 		t.quotas = newQuotas(cfg)

@@ -1,0 +1,114 @@
+package stabilityhttp_test
+
+import (
+	"math"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/breaker"
+	"github.com/crumplezone/stability/bulkhead"
+	"github.com/crumplezone/stability/hedge"
+	"github.com/crumplezone/stability/ratelimit"
+	"github.com/crumplezone/stability/retry"
+	"github.com/crumplezone/stability/stabilityhttp"
+)
+
+// Contract: 41
+func TestConfigValidate(t *testing.T) {
+	type config = stabilityhttp.TransportConfig
+	classify := stability.Classify
+	for _, c := range []struct {
+		cfg  config
+		says string // "": valid
+	}{
+		{config{}, ""},
+		{config{Timeout: time.Second}, ""}, // the defaults of the rest fit in
+		{config{Timeout: 1}, ""},
+		{config{Timeout: math.MaxInt64}, ""},
+		{config{Timeout: 5 * time.Second, AttemptTimeout: 5 * time.Second}, ""},
+		{config{Off: stabilityhttp.PartTimeout, AttemptTimeout: time.Hour}, ""},
+		{config{Off: stabilityhttp.PartTimeout | stabilityhttp.PartAttemptTimeout | stabilityhttp.PartRetry | stabilityhttp.PartQuota |
+			stabilityhttp.PartBulkhead | stabilityhttp.PartBreaker | stabilityhttp.PartDeadlineHeader}, ""},
+		{config{RateLimit: ratelimit.Config{Rate: 10}, Hedge: &hedge.Config{}}, ""},
+
+		{config{Timeout: -1}, "Timeout must not be negative: use Off for none"},
+		{config{AttemptTimeout: -1}, "AttemptTimeout must not be negative: use Off for none"},
+		{config{Off: 1 << 20}, "Off has a part that does not exist"},
+		{config{DeadlineHeader: "time left"}, "DeadlineHeader must be the name of a header field"},
+		{config{Keys: stability.Keys{Max: -1}}, "Keys.Max must not be negative"},
+
+		{config{Retry: retry.Config{Attempts: -1}}, "Retry: retry: Config.Attempts must not be negative"},
+		{config{Bulkhead: bulkhead.Config{Limit: -1}}, "Bulkhead: bulkhead: Config.Limit must be positive"},
+		{config{Bulkhead: bulkhead.Config{Limit: 5, MaxWait: 1}}, "Bulkhead: bulkhead: Config.MaxWait needs a Config.Queue to wait in"},
+		{config{Breaker: breaker.Config{FailureRatio: math.NaN()}}, "Breaker: breaker: Config.FailureRatio must be from 0 to 1"},
+		{config{RateLimit: ratelimit.Config{Burst: 5}}, "RateLimit: ratelimit: Config.Rate must be positive and finite"},
+		{config{RateLimit: ratelimit.Config{Rate: math.Inf(1)}}, "RateLimit: ratelimit: Config.Rate must be positive and finite"},
+		{config{Hedge: &hedge.Config{Delay: -1}}, "Hedge: hedge: Config.Delay must not be negative"},
+
+		{config{Retry: retry.Config{Classify: classify}}, "Retry.Classify is not asked: set TransportConfig.Classify"},
+		{config{Retry: retry.Config{Retryable: func(error) bool { return true }}}, "Retry.Retryable is not asked: set TransportConfig.Retryable"},
+		{config{Bulkhead: bulkhead.Config{Classify: classify}}, "Bulkhead.Classify is not asked: set TransportConfig.Classify"},
+		{config{Breaker: breaker.Config{Classify: classify}}, "Breaker.Classify is not asked: set TransportConfig.Classify"},
+		{config{RateLimit: ratelimit.Config{Rate: 1, Classify: classify}}, "RateLimit.Classify is not asked: set TransportConfig.Classify"},
+		{config{Hedge: &hedge.Config{Classify: classify}}, "Hedge.Classify is not asked: set TransportConfig.Classify"},
+
+		{config{Off: stabilityhttp.PartBreaker, Breaker: breaker.Config{Consecutive: 1}}, "Breaker is configured and Off has PartBreaker: drop one of them"},
+		{config{Off: stabilityhttp.PartTimeout, Timeout: 1}, "Timeout is configured and Off has PartTimeout: drop one of them"},
+		{config{Off: stabilityhttp.PartRetry, Retry: retry.Config{Attempts: 2}}, "Retry is configured and Off has PartRetry: drop one of them"},
+		{config{Timeout: 5 * time.Second, AttemptTimeout: 6 * time.Second}, "AttemptTimeout (6s) is longer than Timeout (5s), which ends the request before: shorten it, or lengthen Timeout"},
+		{config{AttemptTimeout: time.Minute}, "AttemptTimeout (1m0s) is longer than Timeout (30s), which ends the request before: shorten it, or lengthen Timeout"},
+		{config{Bulkhead: bulkhead.Config{Limit: 1, Queue: 1, MaxWait: time.Minute}}, "Bulkhead.MaxWait (1m0s) is longer than Timeout (30s), which ends the request before: shorten it, or lengthen Timeout"},
+		{config{Breaker: breaker.Config{SlowCall: time.Minute}}, "Breaker.SlowCall (1m0s) is longer than Timeout (30s), which ends the request before: shorten it, or lengthen Timeout"},
+		{config{Retry: retry.Config{Base: time.Minute}}, "Retry.Base (1m0s) is longer than Timeout (30s), which ends the request before: shorten it, or lengthen Timeout"},
+		{config{Hedge: &hedge.Config{Delay: time.Minute}}, "Hedge.Delay (1m0s) is longer than Timeout (30s), which ends the request before: shorten it, or lengthen Timeout"},
+		{config{RateLimit: ratelimit.Config{Rate: 1, MaxWait: time.Minute}}, "RateLimit.MaxWait (1m0s) is longer than Timeout (30s), which ends the request before: shorten it, or lengthen Timeout"},
+	} {
+		if c.says == "" {
+			require.NoError(t, c.cfg.Validate())
+			require.NotPanics(t, func() { stabilityhttp.NewTransport(nil, c.cfg) })
+			continue
+		}
+		err := c.cfg.Validate()
+		require.EqualError(t, err, "stabilityhttp: TransportConfig."+c.says)
+		require.PanicsWithError(t, err.Error(), func() { stabilityhttp.NewTransport(nil, c.cfg) })
+		require.PanicsWithError(t, err.Error(), func() { stabilityhttp.NewClient(c.cfg) })
+	}
+}
+
+func TestHostPort(t *testing.T) {
+	for in, want := range map[string]string{
+		"http://Example.COM/path":  "example.com:80",
+		"https://example.com":      "example.com:443",
+		"https://example.com:":     "example.com:443",
+		"http://example.com:8080":  "example.com:8080",
+		"http://user@example.com":  "example.com:80",
+		"http://[::1]/":            "[::1]:80",
+		"https://[::1]:8443/":      "[::1]:8443",
+		"https://[fe80::1%25eth0]": "[fe80::1%eth0]:443",
+		"http://127.0.0.1:443/":    "127.0.0.1:443",
+	} {
+		require.Equal(t, want, stabilityhttp.HostPort(newRequest(t, http.MethodGet, in, nil)), in)
+	}
+}
+
+func FuzzHostPort(f *testing.F) {
+	for _, host := range []string{"example.com", "EXAMPLE.com:80", "[::1]", "[::1]:1", ":", "]:", "a:b:c"} {
+		f.Add("https", host)
+	}
+	f.Fuzz(func(t *testing.T, scheme, host string) {
+		if host == "" {
+			return // not for a Transport
+		}
+		key := stabilityhttp.HostPort(&http.Request{URL: &url.URL{Scheme: scheme, Host: host}})
+		require.NotEmpty(t, key)
+		require.Equal(t, strings.ToLower(key), key)
+		again := stabilityhttp.HostPort(&http.Request{URL: &url.URL{Scheme: scheme, Host: key}})
+		require.Equal(t, key, again, "a key is its own key")
+	})
+}
