@@ -1,6 +1,6 @@
 # Shorthand for what is done often. What the checks are stands in .ci/run.
 .DEFAULT_GOAL := help
-.PHONY: help check quick test lint fuzz api contract demo
+.PHONY: help check quick test lint fuzz api contract telemetry demo
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ api: ## write the exported API of each package to api/, to be reviewed as a chan
 
 contract: ## write the table from promises to tests in docs/CONTRACT.md
 	go test -count=1 -run '^TestContract$$' ./internal/repotest -update
+
+telemetry: ## write the tables of instruments and events in TELEMETRY.md
+	go test -count=1 -run '^TestTelemetry$$' ./internal/repotest -update
 
 demo: ## a storefront with and without the library while an upstream hangs, in a minute
 	go run ./examples/storefront
