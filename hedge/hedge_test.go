@@ -464,14 +464,21 @@ func TestPercentileOfLatencies(t *testing.T) {
 func TestLostLatenciesHoldThePercentile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := hedge.New(hedge.Config{Percentile: 0.9})
-		for i := range 5000 {
-			first := step{after: 10 * time.Millisecond}
-			if i%10 < 2 {
-				first.after = time.Second // two in ten, where the delay is the ninth
+		calls := func(n int, slow step) {
+			for i := range n {
+				first := step{after: 10 * time.Millisecond}
+				if i%10 < 2 { // two in ten, where the delay is the ninth
+					first = slow
+				}
+				_, err := hedge.Do(t.Context(), h, newTrack(first, step{after: 10 * time.Millisecond}).call)
+				require.NoError(t, err)
 			}
-			_, err := hedge.Do(t.Context(), h, newTrack(first, step{after: 10 * time.Millisecond}).call)
-			require.NoError(t, err)
 		}
-		require.Greater(t, h.Stats().Delay, 900*time.Millisecond)
+		calls(1024, step{after: 10 * time.Millisecond})
+		require.InEpsilon(t, 10*time.Millisecond, h.Stats().Delay, 1./16)
+		calls(5000, step{after: 15 * time.Millisecond, err: errCall})
+		require.InEpsilon(t, 10*time.Millisecond, h.Stats().Delay, 1./16, "a first call that failed says nothing")
+		calls(5000, step{after: time.Second})
+		require.Greater(t, h.Stats().Delay, 50*time.Millisecond, "it rises until fewer calls are hedged")
 	})
 }

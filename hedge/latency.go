@@ -49,7 +49,7 @@ func (l *latencies) add(d time.Duration) {
 	l.count(b, 1)
 
 	// The rank of the percentile, from 1 to n.
-	rank := max(1, int(math.Ceil(l.share*float64(l.n))))
+	rank := int(math.Ceil(l.share * float64(l.n)))
 	for l.below >= rank {
 		l.at--
 		l.below -= int(l.counts[l.at])

@@ -81,11 +81,7 @@ func (r *race[T]) run() (v T, release context.CancelFunc, err error) {
 	r.count(result.err)
 	r.drop(result)
 	settled = true
-	release = func() { result.cancel(nil) }
-	if result.err != nil {
-		release()
-	}
-	return result.v, release, result.err
+	return result.v, func() { result.cancel(nil) }, result.err
 }
 
 // start makes a call and its context. The caller holds mu, or is alone.
@@ -163,7 +159,6 @@ func (r *race[T]) end(c *call[T], v T, err error) {
 func (r *race[T]) crashed(c *crash) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.running--
 	r.crash = c
 	r.finish()
 }

@@ -78,6 +78,22 @@ func TestChainOfRetriesDoesNotMultiply(t *testing.T) {
 	})
 }
 
+// A budget that does not count calls does not keep them from being marked.
+//
+// Contract: 31
+func TestUnlimitedRetriesDoNotMultiply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := retry.Unlimited()
+		outer, inner := retry.New(retry.Config{Budget: b}), retry.New(retry.Config{Budget: b})
+		leaf, calls := failing(always, errCall)
+		require.Error(t, outer.Run(t.Context(), func(ctx context.Context) error {
+			return errors.New(inner.Run(ctx, leaf).Error())
+		}))
+		require.Equal(t, 3, *calls)
+		require.Zero(t, retry.Attempt(b.Earn(t.Context())))
+	})
+}
+
 func TestAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		require.Zero(t, retry.Attempt(t.Context()))

@@ -25,8 +25,8 @@ func (r *Retry) pause(attempt int, asked time.Duration) time.Duration {
 // longestPause is base, doubled attempt-1 times, up to limit.
 func longestPause(base, limit time.Duration, attempt int) time.Duration {
 	doublings := attempt - 1
-	// Compared by shifting limit down, since base shifted up may overflow.
-	if doublings >= 63 || base > limit>>doublings {
+	// Compared by shifting limit down, in the end to 0: base shifted up may overflow.
+	if base > limit>>doublings {
 		return limit
 	}
 	return base << doublings

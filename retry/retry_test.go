@@ -133,6 +133,9 @@ func TestCallersCancellationIsNotRetried(t *testing.T) {
 			require.Equal(t, 1, calls)
 			require.ErrorIs(t, got, context.Canceled)
 			require.ErrorIs(t, got, err)
+			if errors.Is(err, context.Canceled) {
+				require.Equal(t, err, got, "it says why by itself")
+			}
 			require.Equal(t, stability.Calls{Ignored: 1}, r.Stats().Calls)
 			require.Zero(t, r.Stats().Budget.Spent)
 		}
@@ -185,6 +188,7 @@ func TestCancellationEndsThePause(t *testing.T) {
 		r := retry.New(retry.Config{Base: time.Hour, Max: time.Hour, Jitter: longest})
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Minute, cancel)
+		time.AfterFunc(time.Minute-1, func() { r.Stats() }) // what was spent has left the window
 		fn, calls := failing(always, errCall)
 		began := time.Now()
 		err := r.Run(ctx, fn)
