@@ -23,19 +23,24 @@ const forever = time.Duration(1) << 62
 //
 // A bucket is not safe for concurrent use.
 type bucket struct {
-	*rate.Limiter
+	now   time.Duration // since base, as all instants
+	spare int           // tokens outside that are to be had
+	lent  int           // tokens outside that were lent: some of them may be spent
+	sure  float64       // tokens inside, at the least
 	base  time.Time
-	now   time.Duration
+	rate.Limiter
 	rate  float64
 	burst int
-
-	spare int // tokens outside that are to be had
-	lent  int // tokens outside that were lent: some of them may be spent
 }
 
+// init makes the bucket a full one at base.
 func (b *bucket) init(base time.Time, perSecond float64, burst int) {
-	*b = bucket{Limiter: rate.NewLimiter(limit(perSecond), burst), base: base, rate: perSecond, burst: burst}
-	b.SetBurstAt(base, burst) // its time begins at base
+	b.base, b.rate, b.burst = base, perSecond, burst
+	// The zero rate.Limiter is empty, and what fills it is time.
+	before := base.Add(-time.Second)
+	b.SetLimitAt(before, limit(math.MaxFloat64))
+	b.SetBurstAt(before, burst)
+	b.SetLimitAt(base, limit(perSecond))
 }
 
 // limit keeps the largest rate from being rate.Inf, which has no burst.
@@ -60,9 +65,13 @@ func (b *bucket) tokens() float64 { return b.tokensAt(b.now) }
 func (b *bucket) take(n int) bool {
 	if inside := n - b.spare; inside > 0 {
 		t := b.time(b.now)
-		if b.TokensAt(t) < float64(inside) || !b.AllowN(t, inside) {
+		if b.sure < float64(inside) {
+			b.sure = b.TokensAt(t)
+		}
+		if b.sure < float64(inside) || !b.AllowN(t, inside) {
 			return false
 		}
+		b.sure -= float64(inside)
 	}
 	b.outside(max(b.spare-n, 0), 0)
 	return true
@@ -88,6 +97,7 @@ func (b *bucket) outside(spare, lent int) {
 	if spare+lent != b.spare+b.lent {
 		// This counts the tokens until now with the burst as it was.
 		b.SetBurstAt(b.time(b.now), b.burst-spare-lent)
+		b.sure = min(b.sure, float64(b.burst-spare-lent))
 	}
 	b.spare, b.lent = spare, lent
 }
@@ -102,6 +112,7 @@ func (b *bucket) setRate(perSecond float64) {
 func (b *bucket) setBurst(burst int) {
 	b.burst, b.spare = burst, min(b.spare, burst)
 	b.SetBurstAt(b.time(b.now), burst-b.spare)
+	b.sure = min(b.sure, float64(burst-b.spare))
 }
 
 func (b *bucket) full() bool { return b.tokens() >= float64(b.burst) }

@@ -55,7 +55,7 @@ func (q *queue) remove(w *waiter) {
 	q.demand -= int64(w.n)
 }
 
-func (l *Limiter) now() time.Duration { return time.Since(l.base) }
+func (l *Limiter) now() time.Duration { return time.Since(l.bucket.base) }
 
 // enter is the beginning of everything that is done under mu: it takes the lease
 // back, reads the clock, and serves those whose tokens have come. The clock is read

@@ -90,23 +90,24 @@ func (c Config) burst() int {
 // A nil *Limiter lets every call in. All methods may be called by any number of
 // goroutines.
 type Limiter struct {
-	*settings
-	key   string
-	base  time.Time // instants are durations since base
-	tally telemetry.Tally
+	// What every call touches comes first, on few cache lines: with a limiter for
+	// each of many keys, fetching them is most of what a call costs.
 
 	// lease is what is left of the tokens lent out of the bucket, to be had without
 	// mu; not positive where there are none. refused is the latest refusal, good for
 	// more calls without mu; nil where there is none.
 	lease   atomic.Int64
 	refused atomic.Pointer[refusal]
-	burst   atomic.Int64
 
 	mu     sync.Mutex
 	bucket bucket
-	lender lender
 	queue  queue
+	lender lender
 	alarm  alarm
+
+	*settings
+	key   string
+	tally telemetry.Tally
 }
 
 // New returns a limiter with a full bucket. It panics with the error of
@@ -118,10 +119,9 @@ func New(cfg Config) *Limiter {
 }
 
 func newLimiter(s *settings, key string) *Limiter {
-	l := &Limiter{settings: s, key: key, base: time.Now()}
+	l := &Limiter{settings: s, key: key}
 	l.tally.Sum = s.sum
-	l.bucket.init(l.base, s.cfg.Rate, s.cfg.burst())
-	l.burst.Store(int64(s.cfg.burst()))
+	l.bucket.init(time.Now(), s.cfg.Rate, s.cfg.burst())
 	l.lender.configure(&l.bucket)
 	return l
 }
@@ -232,10 +232,7 @@ func (l *Limiter) SetBurst(burst int) error {
 	if burst <= 0 || burst > maxBurst {
 		return fmt.Errorf("ratelimit: burst %d is not from 1 to %d", burst, maxBurst)
 	}
-	l.change(func() {
-		l.bucket.setBurst(burst)
-		l.burst.Store(int64(burst))
-	})
+	l.change(func() { l.bucket.setBurst(burst) })
 	return nil
 }
 
