@@ -28,6 +28,7 @@ type attempt struct {
 	upload upload
 	values [2]string // of the fields added to the header
 
+	sent     bool           // the gates let it pass
 	resp     *http.Response // nil until the headers have come
 	body     io.ReadCloser  // of resp, as it came
 	upgraded bool           // the body is the connection
@@ -69,6 +70,7 @@ func (a *attempt) roundTrip(reqBody io.ReadCloser) (*http.Response, error) {
 		}
 		return nil, err
 	}
+	a.sent = true
 	a.clock.wait(false)
 	resp, err := a.t.base.RoundTrip(a.outgoing(reqBody))
 	switch {
@@ -165,7 +167,7 @@ func (a *attempt) leave(err error) {
 
 // judge returns the outcome of the attempt.
 func (a *attempt) judge(err error) stability.Outcome {
-	if err != nil && (errors.Is(err, errAbandoned) || errors.Is(err, stability.ErrRejected) || isMalformed(err) ||
+	if err != nil && (!a.sent || errors.Is(err, errAbandoned) || errors.Is(err, stability.ErrRejected) || isMalformed(err) ||
 		errors.Is(a.clock.Err(), context.Canceled) || a.resp == nil && a.upload.failed.Load()) {
 		return stability.Ignored
 	}

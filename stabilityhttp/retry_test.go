@@ -79,7 +79,9 @@ func TestRetriesLeaveOneConnection(t *testing.T) {
 				require.NoError(t, resp.Body.Close())
 			}
 			require.EqualValues(t, 90, requests.Load())
-			require.LessOrEqual(t, conns.open.Load(), int32(1))
+			for conns.open.Load() > 1 {
+				<-time.After(time.Millisecond) // for ever, unless the server sees the others closed
+			}
 			if size < 10_000 {
 				require.EqualValues(t, 1, conns.opened.Load())
 			}
