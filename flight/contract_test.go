@@ -314,6 +314,25 @@ func TestStaleAtACallersDeadline(t *testing.T) {
 	})
 }
 
+// Whatever the classifier makes of the end of a call that was canceled.
+func TestNothingStaleForTheLastOneWhoCanceled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := flight.New[string](flight.Config{StaleIfError: time.Minute, Classify: func(_ context.Context, err error) stability.Outcome {
+			if err == nil {
+				return stability.Success
+			}
+			return stability.Failure
+		}})
+		keep(t, f, "k", "value")
+		ctx, cancel := context.WithCancel(t.Context())
+		c := do(ctx, f, "k", func(ctx context.Context) (string, error) { <-ctx.Done(); return "", ctx.Err() })
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		require.Equal(t, result{err: context.Canceled, returned: true}, c.got())
+	})
+}
+
 func TestAnAnswerThatIsAnErrorForgetsTheValue(t *testing.T) {
 	errNoRow := errors.New("no such row")
 	f := flight.New[string](flight.Config{StaleIfError: time.Hour, Classify: func(ctx context.Context, err error) stability.Outcome {
@@ -410,14 +429,14 @@ func TestConfig(t *testing.T) {
 // Contract: 43, 45
 func TestHammer(t *testing.T) {
 	f := flight.New[string](flight.Config{StaleIfError: time.Millisecond, MaxStale: 3})
-	const keys = 8
 	var made atomic.Int64
+	var calls live
 	const goroutines, each = 100, 100
 	var wg sync.WaitGroup
 	for range goroutines {
 		wg.Go(func() {
 			for range each {
-				n := rand.IntN(keys)
+				n := rand.IntN(len(calls.ctxs))
 				ctx, cancel := context.WithCancel(t.Context())
 				if rand.IntN(4) == 0 {
 					go cancel()
@@ -432,6 +451,10 @@ func TestHammer(t *testing.T) {
 					}()
 					v, degraded, err := f.Do(ctx, strconv.Itoa(n), func(ctx context.Context) (string, error) {
 						made.Add(1)
+						if calls.begin(ctx, n) {
+							t.Error("two calls for one key, for both of which somebody waits")
+						}
+						defer calls.end(ctx, n)
 						for range rand.IntN(10) {
 							runtime.Gosched()
 						}
@@ -464,4 +487,68 @@ func TestHammer(t *testing.T) {
 	s := f.Stats()
 	require.Equal(t, made.Load(), s.Started(), "%+v", s)
 	require.LessOrEqual(t, s.Kept, 3)
+}
+
+// The first caller leaves as its call comes back, ten thousand times. It gets the value
+// or its own cancellation, and does not end the call that others have begun meanwhile.
+//
+// Contract: 45
+func TestPhotoFinish(t *testing.T) {
+	f := flight.New[string](flight.Config{})
+	var calls live
+	var made atomic.Int64
+	const goroutines, each = 10, 1000
+	var wg sync.WaitGroup
+	for range goroutines {
+		wg.Go(func() {
+			for range each {
+				ctx, cancel := context.WithCancel(t.Context())
+				v, _, err := f.Do(ctx, "k", func(ctx context.Context) (string, error) {
+					made.Add(1)
+					if calls.begin(ctx, 0) {
+						t.Error("two calls for one key, for both of which somebody waits")
+					}
+					defer calls.end(ctx, 0)
+					runtime.Gosched()
+					cancel()
+					return "value", nil
+				})
+				if err == nil && v != "value" || err != nil && (!errors.Is(err, context.Canceled) || ctx.Err() == nil) {
+					t.Errorf("%q, %v", v, err)
+				}
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	atRest(t, f)
+	require.Equal(t, made.Load(), f.Stats().Started())
+}
+
+// live are the contexts of the calls that run, by key.
+type live struct {
+	mu   sync.Mutex
+	ctxs [4]map[context.Context]bool
+}
+
+// begin adds a call, and reports whether there was another one that somebody still waits
+// for, as somebody does for this one.
+func (l *live) begin(ctx context.Context, key int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	another := false
+	for other := range l.ctxs[key] {
+		another = another || other.Err() == nil && ctx.Err() == nil
+	}
+	if l.ctxs[key] == nil {
+		l.ctxs[key] = map[context.Context]bool{}
+	}
+	l.ctxs[key][ctx] = true
+	return another
+}
+
+func (l *live) end(ctx context.Context, key int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.ctxs[key], ctx)
 }

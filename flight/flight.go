@@ -88,7 +88,6 @@ type Flights[T any] struct {
 type call[T any] struct {
 	ctx    context.Context //nolint:containedctx // The call's own.
 	cancel context.CancelFunc
-	began  time.Time
 
 	// Under Flights.mu.
 	callers int
@@ -96,6 +95,7 @@ type call[T any] struct {
 
 	// Written before done is closed, and not changed from then on.
 	done     chan struct{}
+	began    time.Time // the zero time where all had left before
 	value    T
 	err      error
 	degraded *stability.Degraded
@@ -176,7 +176,7 @@ func (f *Flights[T]) join(ctx context.Context, key string, fn func(context.Conte
 		telemetry.Event(ctx, "stability.shared", policy, f.cfg.Name, func() []attribute.KeyValue { return nil })
 		return c
 	}
-	c = &call[T]{callers: 1, began: time.Now(), done: make(chan struct{})}
+	c = &call[T]{callers: 1, done: make(chan struct{})}
 	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // land calls it, if not leave before.
 	f.calls[key] = c
 	f.running++
@@ -190,7 +190,7 @@ func (f *Flights[T]) join(ctx context.Context, key string, fn func(context.Conte
 func (f *Flights[T]) leave(key string, c *call[T]) (left, last bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if c.landed {
+	if c.landed { // and the key may be the next call's by now
 		return false, false
 	}
 	c.callers--
@@ -205,6 +205,11 @@ func (f *Flights[T]) leave(key string, c *call[T]) (left, last bool) {
 // fly makes the call.
 func (f *Flights[T]) fly(key string, c *call[T], fn func(context.Context) (T, error)) {
 	defer f.land(key, c)
+	if c.err = c.ctx.Err(); c.err != nil { // all have left already
+		c.returned = true
+		return
+	}
+	c.began = time.Now()
 	v, err := fn(c.ctx)
 	c.outcome = f.cfg.Classify.Outcome(c.ctx, err) // may panic, as fn may
 	c.value, c.err, c.returned = v, err, true
@@ -217,7 +222,9 @@ func (f *Flights[T]) land(key string, c *call[T]) {
 		c.panicked = recover()
 		c.outcome = stability.Failure
 	}
-	f.tally.Count(c.outcome)
+	if !c.began.IsZero() {
+		f.tally.Count(c.outcome)
+	}
 	f.mu.Lock()
 	f.running--
 	c.landed = true

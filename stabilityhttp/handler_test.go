@@ -580,6 +580,29 @@ func TestReadinessComesBackWithoutTraffic(t *testing.T) {
 	})
 }
 
+// Nobody asks while the bulkhead has room between two moments without.
+func TestReadinessSeesRoomThatNobodyAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		guarded := stabilityhttp.NewHandler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			time.Sleep(time.Second)
+		}), stabilityhttp.HandlerConfig{Bulkhead: bulkhead.New(bulkhead.Config{Limit: 1}), SaturatedFor: 5 * time.Second})
+		send := func() int {
+			w := httptest.NewRecorder()
+			guarded.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+			return w.Code
+		}
+		for n := range 2 {
+			go send()
+			synctest.Wait()
+			require.Equal(t, http.StatusServiceUnavailable, send())
+			if n > 0 {
+				require.NoError(t, guarded.Ready(), "it has been full for no time at all")
+			}
+			time.Sleep(10 * time.Second)
+		}
+	})
+}
+
 func TestClientIP(t *testing.T) {
 	for addr, want := range map[string]string{
 		"192.0.2.1:1234":              "192.0.2.1",
