@@ -188,7 +188,6 @@ func TestCancellationEndsThePause(t *testing.T) {
 		r := retry.New(retry.Config{Base: time.Hour, Max: time.Hour, Jitter: longest})
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Minute, cancel)
-		time.AfterFunc(time.Minute-1, func() { r.Stats() }) // what was spent has left the window
 		fn, calls := failing(always, errCall)
 		began := time.Now()
 		err := r.Run(ctx, fn)
@@ -198,8 +197,25 @@ func TestCancellationEndsThePause(t *testing.T) {
 		require.ErrorIs(t, err, errCall)
 		require.EqualError(t, err, "retry: context canceled (attempt 1: the call's own error)")
 		require.Equal(t, stability.Calls{Ignored: 1}, r.Stats().Calls)
-		require.Zero(t, r.Stats().Budget.Spent, "a retry that was not made is not paid for")
 	})
+}
+
+// A retry that was not made is not paid for, whether the window in which it was
+// paid for is still counted or not.
+//
+// Contract: 44
+func TestCancellationGivesTheTokenBack(t *testing.T) {
+	for _, pause := range []time.Duration{time.Second, 65 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			r := retry.New(retry.Config{Base: time.Hour, Max: time.Hour, Jitter: longest})
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Hour)
+			time.AfterFunc(pause-1, func() { r.Stats() })
+			time.AfterFunc(pause, cancel)
+			fn, _ := failing(always, errCall)
+			require.ErrorIs(t, r.Run(ctx, fn), context.Canceled)
+			require.Zero(t, r.Stats().Budget.Spent)
+		})
+	}
 }
 
 // A server says when to come back: not before, and not all at once.
