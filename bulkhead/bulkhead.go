@@ -82,8 +82,9 @@ type Bulkhead struct {
 	// word is how many permits are in use, and the flag waiting while calls wait.
 	// Without waiters a permit is taken and given back by one compare-and-swap;
 	// with them, under mu, so that nobody overtakes the queue.
-	word  atomic.Int64
-	limit atomic.Int64
+	word    atomic.Int64
+	limit   atomic.Int64
+	shelves shelves
 
 	mu    sync.Mutex
 	queue queue
@@ -164,13 +165,19 @@ func (b *Bulkhead) acquire(ctx context.Context) error {
 
 // tryAcquire takes a permit if one is free and nobody waits for it.
 func (b *Bulkhead) tryAcquire() bool {
-	for {
+	if b.shelves.take() {
+		return true
+	}
+	for collided := false; ; collided = true {
 		w := b.word.Load()
 		// waiting is larger than any limit.
 		if w >= b.limit.Load() {
 			return false
 		}
 		if b.word.CompareAndSwap(w, w+1) {
+			if collided {
+				b.lend()
+			}
 			return true
 		}
 	}
@@ -188,7 +195,7 @@ func (r *releaser) Release(a stability.Admission, err error) error {
 }
 
 func (b *Bulkhead) release() {
-	if b.word.Add(-1)&waiting != 0 {
+	if n := b.shelves.put(); n > 0 && b.word.Add(-n)&waiting != 0 {
 		b.mu.Lock()
 		b.grant()
 		b.mu.Unlock()
@@ -208,6 +215,7 @@ func (b *Bulkhead) SetLimit(limit int) error {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.reclaim()
 	b.limit.Store(int64(limit))
 	b.grant()
 	return nil
@@ -239,7 +247,7 @@ func (b *Bulkhead) now() Stats {
 	defer b.mu.Unlock()
 	return Stats{
 		Limit:      int(b.limit.Load()),
-		InUse:      int(b.word.Load() &^ waiting),
+		InUse:      int(max(b.word.Load()&^waiting-b.shelves.free(), 0)), // not read at one instant
 		Queued:     b.queue.len,
 		QueueLimit: b.cfg.Queue,
 	}

@@ -5,6 +5,7 @@ package bulkhead
 func (b *Bulkhead) AtRest() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.reclaim()
 	return b.word.Load() == 0 && b.queue == queue{} && b.drain == drain{}
 }
 
@@ -20,4 +21,11 @@ func (b *Bulkhead) ReleaseHalfway() (rest func()) {
 		defer b.mu.Unlock()
 		b.grant()
 	}
+}
+
+// Lend begins to use shelves, as two callers that collide make it do, and reports
+// whether they are in use.
+func (b *Bulkhead) Lend() bool {
+	b.lend()
+	return b.shelves.inUse.Load() != nil
 }

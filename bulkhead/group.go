@@ -68,5 +68,6 @@ func (g *Group) Stats() Stats {
 
 // forgettable reports whether a new bulkhead would be the same.
 func (b *Bulkhead) forgettable() bool {
-	return b.word.Load() == 0 && b.limit.Load() == int64(b.cfg.Limit)
+	s := b.now()
+	return s.InUse == 0 && s.Queued == 0 && s.Limit == b.cfg.Limit
 }

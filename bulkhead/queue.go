@@ -53,6 +53,9 @@ func (q *queue) remove(w *waiter) {
 // Rejection.
 func (b *Bulkhead) acquireSlow(ctx context.Context) error {
 	if b.cfg.Queue == 0 {
+		if b.reclaimed() {
+			return nil
+		}
 		return b.reject(ctx, &b.full)
 	}
 	began := time.Now()
@@ -67,6 +70,7 @@ func (b *Bulkhead) acquireSlow(ctx context.Context) error {
 	}
 
 	b.mu.Lock()
+	b.reclaim()
 	if b.queue.len == 0 && b.acquireOrFlag() {
 		b.mu.Unlock()
 		return nil

@@ -30,7 +30,7 @@ type stripe struct {
 // with use: good for doing something once in so many times.
 func (c *Counter) Add(n int64) int64 {
 	if w := c.wide.Load(); w != nil {
-		return (*w)[pick(len(*w))].n.Add(n)
+		return (*w)[Pick(len(*w))].n.Add(n)
 	}
 	old := c.narrow.Load()
 	if c.narrow.CompareAndSwap(old, old+n) {
@@ -39,11 +39,11 @@ func (c *Counter) Add(n int64) int64 {
 	// Somebody was here between the two: make room. What narrow holds stays there
 	// and is part of the sum.
 	if c.wide.Load() == nil {
-		w := make([]stripe, width())
+		w := make([]stripe, Width())
 		c.wide.CompareAndSwap(nil, &w)
 	}
 	w := c.wide.Load()
-	return (*w)[pick(len(*w))].n.Add(n)
+	return (*w)[Pick(len(*w))].n.Add(n)
 }
 
 // Load returns the count. An Add that happened before Load is in it; one that
@@ -59,9 +59,9 @@ func (c *Counter) Load() int64 {
 	return n
 }
 
-// width is a power of two, at least twice the number of cores, so that two
-// running goroutines seldom share a stripe.
-func width() int {
+// Width is how many stripes to use: a power of two, at least twice the number of
+// cores, so that two running goroutines seldom share a stripe.
+func Width() int {
 	n := 4
 	for n < 2*runtime.GOMAXPROCS(0) && n < 128 {
 		n *= 2
@@ -69,11 +69,12 @@ func width() int {
 	return n
 }
 
-// pick chooses a stripe by where the goroutine's stack is. Goroutines that run at
-// the same time have different stacks, at least 2 KiB each, and one goroutine
-// keeps to its stripe, so that the line stays in its core's cache. Any choice is
-// a right one: it decides how fast an Add is and never what is counted.
-func pick(width int) int {
+// Pick chooses one of width stripes, a power of two, by where the goroutine's stack
+// is. Goroutines that run at the same time have different stacks, at least 2 KiB
+// each, and one goroutine keeps to its stripe, so that the line stays in its core's
+// cache. Any choice is a right one: it decides how fast an Add is and never what is
+// counted.
+func Pick(width int) int {
 	var here byte
 	page := uint32(uintptr(unsafe.Pointer(&here)) >> 11) //nolint:gosec // The address is hashed, not followed.
 	// Fibonacci hashing (Knuth, The Art of Computer Programming, vol. 3, 6.4):

@@ -80,7 +80,7 @@ func TestIdleCounterIsSmall(t *testing.T) {
 
 func TestStripesSpread(t *testing.T) {
 	const goroutines = 256
-	w := width()
+	w := Width()
 	require.GreaterOrEqual(t, w, runtime.GOMAXPROCS(0))
 	var mu sync.Mutex
 	used := map[int]int{}
@@ -90,7 +90,7 @@ func TestStripesSpread(t *testing.T) {
 		wg.Go(func() {
 			ready.Done()
 			ready.Wait() // all stacks exist at the same time
-			i := pick(w)
+			i := Pick(w)
 			mu.Lock()
 			used[i]++
 			mu.Unlock()

@@ -1,0 +1,128 @@
+package bulkhead_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/bulkhead"
+)
+
+// Permits that lie on shelves are as good as those that do not: none is lost, none
+// is given out twice, and nobody is refused while there is one.
+//
+// Contract: 14, 16
+func TestPermitsOnShelves(t *testing.T) {
+	const limit = 100
+	b := bulkhead.New(bulkhead.Config{Limit: limit})
+	for range 50 {
+		require.True(t, b.Lend())
+		passes := make([]*stability.Pass, 40)
+		var wg sync.WaitGroup
+		for i := range passes {
+			wg.Go(func() { passes[i], _ = b.Enter(context.Background()) })
+		}
+		wg.Wait()
+		for _, p := range passes {
+			wg.Go(func() { _ = p.Done(nil) }) // each to the shelf of its goroutine
+		}
+		wg.Wait()
+		require.Zero(t, b.Stats().InUse)
+
+		all := make([]*stability.Pass, limit)
+		for i := range all {
+			var err error
+			all[i], err = b.Enter(context.Background())
+			require.NoError(t, err, "permit %d of %d", i+1, limit)
+		}
+		require.Equal(t, limit, b.Stats().InUse)
+		require.ErrorIs(t, b.Run(context.Background(), ok), bulkhead.ErrFull)
+		for _, p := range all {
+			_ = p.Done(nil)
+		}
+		require.True(t, b.AtRest())
+	}
+}
+
+// Contract: 14, 16, 18
+func TestShelvesUnderSiege(t *testing.T) {
+	const limit = 100
+	b := bulkhead.New(bulkhead.Config{Limit: limit, Queue: 1000})
+	var running, lent atomic.Int64
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	lenders := make(chan struct{})
+	go func() {
+		defer close(lenders)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if b.Lend() {
+					lent.Add(1)
+				}
+				runtime.Gosched()
+			}
+		}
+	}()
+	for range 300 { // more than permits: shelves are reclaimed again and again
+		wg.Go(func() {
+			for range 200 {
+				ctx, cancel := context.WithCancel(context.Background())
+				if rand.IntN(10) == 0 {
+					go cancel()
+				}
+				_ = b.Run(ctx, func(context.Context) error {
+					if n := running.Add(1); n > limit {
+						t.Errorf("%d calls run", n)
+					}
+					for range rand.IntN(3) {
+						runtime.Gosched()
+					}
+					running.Add(-1)
+					return nil
+				})
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	close(stop)
+	<-lenders
+	require.Positive(t, lent.Load())
+	require.True(t, b.AtRest())
+	require.NoError(t, b.SetLimit(1))
+	require.NoError(t, b.Run(t.Context(), func(context.Context) error {
+		require.Equal(t, 1, b.Stats().InUse)
+		return nil
+	}))
+}
+
+// A limit that was lowered holds from then on, wherever permits lie.
+//
+// Contract: 18
+func TestLoweredLimitReclaims(t *testing.T) {
+	b := bulkhead.New(bulkhead.Config{Limit: 100})
+	require.True(t, b.Lend())
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() { _ = b.Run(context.Background(), ok) })
+	}
+	wg.Wait()
+	require.NoError(t, b.SetLimit(2))
+	require.False(t, b.Lend(), "too few permits to lend")
+	one, err := b.Enter(t.Context())
+	require.NoError(t, err)
+	two, err := b.Enter(t.Context())
+	require.NoError(t, err)
+	require.ErrorIs(t, b.Run(t.Context(), ok), bulkhead.ErrFull)
+	_, _ = one.Done(nil), two.Done(nil)
+	require.True(t, b.AtRest())
+}
