@@ -153,7 +153,8 @@ type Stats struct {
 	Won             int64         // of them, those whose value was taken
 	Suppressed      int64         // calls that were not made beside a slow one because the budget was spent
 	Delay           time.Duration // how long a call may take at present before another one is made
-	Budget          retry.BudgetStats
+	// Budget is the budget that pays, with all that share it.
+	Budget retry.BudgetStats
 }
 
 // Stats returns a reading of the moment.

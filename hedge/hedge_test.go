@@ -75,7 +75,7 @@ func (k *track) call(ctx context.Context) (int, error) {
 
 func (k *track) drop(n int) { k.dropped = append(k.dropped, n) }
 
-func fixed(max int) *hedge.Hedge { return hedge.New(hedge.Config{Delay: delay, Max: max}) }
+func fixed(calls int) *hedge.Hedge { return hedge.New(hedge.Config{Delay: delay, Max: calls}) }
 
 func TestFastCallIsMadeOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

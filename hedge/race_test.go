@@ -107,7 +107,7 @@ func TestTimerRacesWithTheReturn(t *testing.T) {
 // Contract: 32, 44
 func TestRaceAgainstModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		max := rapid.IntRange(1, 5).Draw(rt, "max")
+		most := rapid.IntRange(1, 5).Draw(rt, "max")
 		tokens := rapid.IntRange(1, 5).Draw(rt, "tokens")
 		steps := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) step {
 			// Odd numbers against a delay of an even one, each call with a
@@ -117,14 +117,14 @@ func TestRaceAgainstModel(t *testing.T) {
 				s.err = errCall
 			}
 			return s
-		}), max, max).Draw(rt, "steps")
+		}), most, most).Draw(rt, "steps")
 		for i := range steps {
 			steps[i].after += time.Duration(i)
 		}
 		want := play(steps, 1000, tokens)
 		var got string
 		synctest.Test(t, func(t *testing.T) {
-			h := hedge.New(hedge.Config{Delay: 1000, Max: max, Budget: retry.NewBudget(retry.BudgetConfig{
+			h := hedge.New(hedge.Config{Delay: 1000, Max: most, Budget: retry.NewBudget(retry.BudgetConfig{
 				Ratio: 1e-9, MinPerSecond: (float64(tokens) + .5) / 1000, Window: 1000 * time.Second,
 			})})
 			k := newTrack(steps...)
@@ -139,8 +139,8 @@ func TestRaceAgainstModel(t *testing.T) {
 func play(steps []step, delay time.Duration, tokens int) string {
 	// When the race ends: at the first success, or when all that have started have
 	// failed.
-	started, over := 1, time.Duration(-1)
-	winner := 0
+	started, winner := 1, 0
+	var over time.Duration
 	for {
 		lastFailure, success := time.Duration(0), time.Duration(-1)
 		for i := range started {

@@ -297,7 +297,8 @@ type Stats struct {
 	Exhausted  int64 // calls given up with ErrExhausted
 	OverBudget int64 // calls given up with ErrBudget
 	OutOfTime  int64 // calls given up with ErrDeadline
-	Budget     BudgetStats
+	// Budget is the budget that pays, with all that share it.
+	Budget BudgetStats
 }
 
 // Stats returns a reading of the moment.
