@@ -157,7 +157,7 @@ func TestRefusalFurtherIn(t *testing.T) {
 				require.ErrorIs(t, err, refusal, door)
 				for i, g := range all {
 					if i < k {
-						require.EqualValues(t, times, g.given.Load())
+						require.Equal(t, times, g.given.Load())
 						require.ErrorIs(t, g.told, refusal)
 					} else {
 						require.Zero(t, g.given.Load())

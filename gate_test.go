@@ -99,7 +99,7 @@ func (open) Run(ctx context.Context, fn func(context.Context) error) error {
 func ok(context.Context) error { return nil }
 
 // onItsOwn runs f on a goroutine of its own and tells how it ended.
-func onItsOwn(f func() error) (err error, panicked any, exited bool) { //nolint:revive // The error is one ending of three.
+func onItsOwn(f func() error) (err error, panicked any, exited bool) { //nolint:revive,staticcheck // The error is one ending of three.
 	ended := make(chan struct{})
 	exited = true
 	go func() {

@@ -1,7 +1,6 @@
 package breaker_test
 
 import (
-	"errors"
 	"strconv"
 	"sync"
 	"testing"
@@ -30,7 +29,7 @@ func TestGroupNeverForgetsAnOpenBreaker(t *testing.T) {
 		err := g.Get("dead").Run(t.Context(), ok)
 		require.ErrorIs(t, err, breaker.ErrOpen)
 		var r *stability.Rejection
-		require.True(t, errors.As(err, &r))
+		require.ErrorAs(t, err, &r)
 		require.Equal(t, "shards", r.Name)
 		require.Equal(t, "dead", r.Key)
 	})

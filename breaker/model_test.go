@@ -94,7 +94,7 @@ func (m *model) admits() bool {
 
 func (m *model) ended(c *call, o stability.Outcome) {
 	slow := m.cfg.SlowCall > 0 && time.Since(c.began) > m.cfg.SlowCall
-	if c.since != m.since || c.state != m.state {
+	if !c.since.Equal(m.since) || c.state != m.state {
 		return // of an earlier stay
 	}
 	if m.state == breaker.HalfOpen {

@@ -127,7 +127,7 @@ func TestSetLimitDownWithWaiters(t *testing.T) {
 		first, second := enter(t, b), enter(t, b)
 		got := make(chan *stability.Pass, 3)
 		for range 3 {
-			go func() { got <- enter(t, b) }()
+			go func() { p, _ := b.Enter(t.Context()); got <- p }()
 		}
 		synctest.Wait()
 		require.NoError(t, b.SetLimit(1))

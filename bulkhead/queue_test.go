@@ -45,10 +45,10 @@ func TestNobodyOvertakes(t *testing.T) {
 		b := bulkhead.New(bulkhead.Config{Limit: 1, Queue: 10})
 		enter(t, b) // its permit comes back by halves
 		first, late := make(chan *stability.Pass, 1), make(chan *stability.Pass, 1)
-		go func() { first <- enter(t, b) }()
+		go func() { p, _ := b.Enter(t.Context()); first <- p }()
 		synctest.Wait()
 		rest := b.ReleaseHalfway()
-		go func() { late <- enter(t, b) }()
+		go func() { p, _ := b.Enter(t.Context()); late <- p }()
 		synctest.Wait()
 		require.Empty(t, late)
 		require.Equal(t, 2, b.Stats().Queued)

@@ -127,7 +127,7 @@ func TestBoundHolds(t *testing.T) {
 		require.Zero(t, c.forgotten.Load())
 	}
 	require.LessOrEqual(t, members, bound+1)
-	require.EqualValues(t, made.Load(), forgotten.Load()+int64(members), "each that was made is a member or was told to forget, once")
+	require.Equal(t, made.Load(), forgotten.Load()+int64(members), "each that was made is a member or was told to forget, once")
 }
 
 // Members that are asked for stay, however many other keys come.

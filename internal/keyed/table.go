@@ -43,7 +43,7 @@ func tag(hash uint64) uint32 { return uint32(hash >> 32) }
 
 func (t *table[T]) find(hash uint64, key string) *member[T] {
 	slots := *t.slots.Load()
-	mask := uint64(len(slots) - 1)
+	mask := uint64(len(slots) - 1) //nolint:gosec // Never empty.
 	// Half of the slots are empty. The count is for a reader whom writes keep
 	// moving ahead of.
 	for i := range uint64(len(slots)) {
@@ -74,7 +74,7 @@ func (t *table[T]) put(e *member[T]) {
 }
 
 func place[T any](slots []slot[T], e *member[T]) {
-	mask := uint64(len(slots) - 1)
+	mask := uint64(len(slots) - 1) //nolint:gosec // Never empty.
 	i := e.hash & mask
 	for slots[i].member.Load() != nil {
 		i = (i + 1) & mask
@@ -89,7 +89,7 @@ func (s *slot[T]) set(e *member[T]) {
 
 func (t *table[T]) remove(e *member[T]) {
 	slots := *t.slots.Load()
-	mask := uint64(len(slots) - 1)
+	mask := uint64(len(slots) - 1) //nolint:gosec // Never empty.
 	gap := e.hash & mask
 	for slots[gap].member.Load() != e {
 		gap = (gap + 1) & mask
