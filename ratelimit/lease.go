@@ -66,10 +66,10 @@ func (l *lender) wants(now time.Duration) bool {
 // spend takes a token of the lease, if there is one.
 func (l *Limiter) spend() bool { return l.lease.Load() > 0 && l.lease.Add(-1) >= 0 }
 
-// lend makes a lease if the limiter is busy and nobody waits. The caller holds mu
-// and has just granted a token.
+// lend makes a lease if the limiter is busy. The caller holds mu and has just granted
+// a token; nobody waits.
 func (l *Limiter) lend() {
-	if l.lender.wants(l.bucket.now) && l.queue.len == 0 && l.bucket.lend(l.lender.size) {
+	if l.lender.wants(l.bucket.now) && l.bucket.lend(l.lender.size) {
 		l.lender.granted += l.lender.size
 		l.lender.ends = l.bucket.now + l.lender.leaseFor
 		l.lease.Store(int64(l.lender.size))

@@ -4,8 +4,10 @@ import (
 	"context"
 	"math/big"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -225,6 +227,69 @@ func TestLeaseEnds(t *testing.T) {
 		require.True(t, l.Allow())
 		require.LessOrEqual(t, l.lease.Load(), int64(0), "one call now and then is not worth a lease")
 	})
+}
+
+// However many reach for the last token of a lease, one gets it.
+//
+// Contract: 23
+func TestLastTokenOfALease(t *testing.T) {
+	const leases = 20_000
+	l := New(Config{Rate: 1, Burst: 1})
+	var spent atomic.Int64
+	var done atomic.Bool
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for !done.Load() {
+				if l.spend() {
+					spent.Add(1)
+				}
+			}
+		})
+	}
+	for made := 0; made < leases; runtime.Gosched() {
+		if l.lease.Load() <= 0 {
+			l.lease.Store(1)
+			made++
+		}
+	}
+	for l.lease.Load() > 0 {
+		runtime.Gosched()
+	}
+	done.Store(true)
+	wg.Wait()
+	require.EqualValues(t, leases, spent.Load())
+}
+
+// What is outside the bucket, or above a burst that was lowered, is not inside too.
+//
+// Contract: 23, 26
+func TestBucketKnowsWhatItHolds(t *testing.T) {
+	var b bucket
+	take := func() (n int) {
+		for n < 1000 && b.take(1) {
+			n++
+		}
+		return n
+	}
+	start := func() {
+		b = bucket{}
+		b.init(time.Now(), 1e300, 100) // a rate at which x/time/rate grants anything
+		require.True(t, b.take(1))
+	}
+	start()
+	b.setBurst(3)
+	require.Equal(t, 3, take())
+	start()
+	b.advance(1) // full again
+	require.True(t, b.lend(60))
+	b.advance(2) // no more than the place that is left
+	require.True(t, b.take(1))
+	b.reclaim(60)
+	require.Equal(t, 99, take())
+	start()
+	b.give(50)
+	require.Equal(t, 100, take(), "what there is no room for is lost")
 }
 
 // Where a lease could cost the burst after an idle time, there is none.
