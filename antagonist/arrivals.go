@@ -6,11 +6,13 @@ import (
 	"time"
 )
 
-// resolution is the step in which a rate is integrated; within it, the rate counts as constant.
+// resolution is the step in which a rate is integrated; within it, the rate
+// counts as constant.
 const resolution = time.Millisecond
 
-// arrivals generates the starts of one class. A start comes whenever the integral of the rate has grown by another
-// gap: one when paced, exponential of mean one when Poisson. This is exact for rates that change over time.
+// arrivals generates the starts of one class. A start comes whenever the
+// integral of the rate has grown by another gap: one when paced, exponential of
+// mean one when Poisson. This is exact for rates that change over time.
 type arrivals struct {
 	class Class
 	end   time.Duration

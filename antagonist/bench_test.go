@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// simulating runs a scenario once for each iteration. A bubble needs a test, which a benchmark is not.
+// simulating runs a scenario once for each iteration. A bubble needs a test,
+// which a benchmark is not.
 func simulating(b *testing.B, s Scenario) {
 	b.Helper()
 	b.ReportAllocs()
@@ -31,8 +32,9 @@ func simulating(b *testing.B, s Scenario) {
 	b.ReportMetric(float64(offered)/b.Elapsed().Seconds(), "requests/s")
 }
 
-// minute is sixty seconds at a thousand requests a second, with service times of 50ms in the mean, timeouts and up to three tries
-// with jittered pauses, while the server is slow for a while.
+// minute is sixty seconds at a thousand requests a second, with service times
+// of 50ms in the mean, timeouts and up to three tries with jittered pauses,
+// while the server is slow for a while.
 func minute() Scenario {
 	return Scenario{
 		For:     time.Minute,

@@ -13,8 +13,9 @@ const (
 	chartHeight = 6  // rows
 )
 
-// chart draws a requirement's metric over the run for a terminal, with the seconds that broke it and the faults below. Where the
-// run has more seconds than there are columns, a column stands for several and shows the worst.
+// chart draws a requirement's metric over the run for a terminal, with the
+// seconds that broke it and the faults below. Where the run has more seconds
+// than there are columns, a column stands for several and shows the worst.
 func chart(r *Result, q Requirement, broken []int) string {
 	n := len(r.Seconds)
 	each := (n + chartWidth - 1) / chartWidth
@@ -88,7 +89,8 @@ func chart(r *Result, q Requirement, broken []int) string {
 	return b.String()
 }
 
-// block is what a bar looks like in a row that it fills up to the given height; below 0 not at all.
+// block is what a bar looks like in a row that it fills up to the given height;
+// below 0 not at all.
 func block(height float64) rune {
 	const eighths = " ▁▂▃▄▅▆▇█"
 	if math.IsNaN(height) || height <= 0 {

@@ -2,14 +2,16 @@ package antagonist
 
 import "container/heap"
 
-// An event is something the run does at an instant, counted in nanoseconds from its start.
+// An event is something the run does at an instant, counted in nanoseconds from
+// its start.
 type event struct {
 	at  int64
 	seq uint64
 	do  func()
 }
 
-// events are what is to come, earliest first; at the same instant, in the order in which they were added.
+// events are what is to come, earliest first; at the same instant, in the order
+// in which they were added.
 type events struct {
 	list []event
 	seq  uint64
@@ -52,13 +54,15 @@ func (e *events) Pop() any {
 	return x
 }
 
-// instants hands out nanoseconds at which the run lets a goroutine of the code under test go on: an arrival, an answer.
-// Goroutines that wake at the same instant run in any order, and what they do to a shared policy would depend on it. So no
-// two get the same one.
+// instants hands out nanoseconds at which the run lets a goroutine of the code
+// under test go on: an arrival, an answer. Goroutines that wake at the same
+// instant run in any order, and what they do to a shared policy would depend on
+// it. So no two get the same one.
 //
-// Nor do two get the same nanosecond within the millisecond, as far as instants handed out lately go. Timeouts and backoffs
-// of the code under test are mostly whole milliseconds counted from one of these instants; their ends, too, then never
-// coincide with those of another request.
+// Nor do two get the same nanosecond within the millisecond, as far as instants
+// handed out lately go. Timeouts and backoffs of the code under test are mostly
+// whole milliseconds counted from one of these instants; their ends, too, then
+// never coincide with those of another request.
 type instants struct {
 	taken, before [phases / 64]uint64
 	n             int

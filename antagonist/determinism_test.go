@@ -26,7 +26,8 @@ func fingerprint(r *Result) string {
 	return text
 }
 
-// A chain is shared by all requests, and its value depends on the order in which they come by.
+// A chain is shared by all requests, and its value depends on the order in
+// which they come by.
 type chain struct {
 	mu    sync.Mutex
 	value uint64
@@ -38,24 +39,25 @@ func (c *chain) add(n uint64) {
 	c.value = mix(c.value, n)
 }
 
-// hostile is a scenario in which everything that can coincide does: starts, service times, timeouts and pauses are all whole
-// milliseconds. Its client keeps a chain of every step of every request.
+// hostile is a scenario in which everything that can coincide does: starts,
+// service times, timeouts and pauses are all whole milliseconds. Its client
+// keeps a chain of every step of every request.
 func hostile(seed uint64, order *chain) Scenario {
 	return Scenario{
-		For:  4 * sec,
+		For:  3 * sec,
 		Seed: seed,
 		Load: Load{
-			{Name: "paced", Rate: Constant(100), Arrivals: Paced, Patience: 110 * ms}, // two tries and a pause
-			{Name: "again", Rate: Constant(100), Arrivals: Paced},
-			{Name: "poisson", Rate: Spike(50, 150, 1*sec, 2*sec), Patience: 300 * ms},
+			{Name: "paced", Rate: Constant(50), Arrivals: Paced, Patience: 110 * ms}, // two tries and a pause
+			{Name: "again", Rate: Constant(50), Arrivals: Paced},
+			{Name: "poisson", Rate: Spike(20, 80, 1*sec, 2*sec), Patience: 300 * ms},
 		},
 		Servers: []Server{
-			{Name: "front", Workers: 12, Service: Fixed(10 * ms), Handle: calls("back")},
-			{Name: "back", Workers: 8, Service: Fixed(20*ms).Stragglers(0.1, 5), Queue: Queue{Max: 20}},
+			{Name: "front", Workers: 6, Service: Fixed(10 * ms), Handle: calls("back")},
+			{Name: "back", Workers: 4, Service: Fixed(20*ms).Stragglers(0.1, 5), Queue: Queue{Max: 10}},
 		},
 		Faults: []Fault{
 			{Server: "back", From: 1 * sec, To: 1500 * ms, Hang: true, Share: 0.5},
-			{Server: "back", From: 2 * sec, To: 2200 * ms, Restart: true},
+			{Server: "back", From: 1800 * ms, To: 2 * sec, Restart: true},
 			{Server: "front", From: 2500 * ms, To: 3 * sec, Fail: true, Share: 0.3},
 		},
 		Client: func(w *World) Client {
@@ -139,7 +141,8 @@ func TestSameSeedSameNumbersOverHTTP(t *testing.T) {
 	}
 }
 
-// Variants see the same requests, and the same call of a request takes the same time in each.
+// Variants see the same requests, and the same call of a request takes the same
+// time in each.
 func TestVariantsShareTheirDraws(t *testing.T) {
 	rs := Compare(t, Scenario{
 		For:     5 * sec,

@@ -22,8 +22,8 @@ func Fixed(d time.Duration) Distribution {
 	return Distribution{draw: func(*rand.Rand) time.Duration { return d }, mean: d}
 }
 
-// Exponential has the given mean and a coefficient of variation of one: the textbook server, for which queueing theory
-// has closed forms.
+// Exponential has the given mean and a coefficient of variation of one: the
+// textbook server, for which queueing theory has closed forms.
 func Exponential(mean time.Duration) Distribution {
 	if mean <= 0 {
 		return Distribution{err: fmt.Errorf("Exponential needs a positive mean, got %v", mean)}
@@ -34,8 +34,9 @@ func Exponential(mean time.Duration) Distribution {
 	}
 }
 
-// LogNormal has the given median and 99th percentile, which are the two numbers that production dashboards show. Latencies
-// of real services are nearer to it than to an exponential.
+// LogNormal has the given median and 99th percentile, which are the two numbers
+// that production dashboards show. Latencies of real services are nearer to it
+// than to an exponential.
 func LogNormal(median, p99 time.Duration) Distribution {
 	if median <= 0 || p99 <= median {
 		return Distribution{err: fmt.Errorf("LogNormal needs a positive median and a 99th percentile above it, got %v and %v", median, p99)}
@@ -49,7 +50,8 @@ func LogNormal(median, p99 time.Duration) Distribution {
 	}
 }
 
-// Empirical draws one of the given times with equal chance: a sample of measured ones.
+// Empirical draws one of the given times with equal chance: a sample of
+// measured ones.
 func Empirical(times ...time.Duration) Distribution {
 	if len(times) == 0 {
 		return Distribution{err: fmt.Errorf("Empirical needs at least one time")}
@@ -67,8 +69,9 @@ func Empirical(times ...time.Duration) Distribution {
 	}
 }
 
-// Stragglers makes a share of the draws, between 0 and 1, longer by a factor: the calls that meet a collection, a full
-// disk queue or a lost packet (Dean and Barroso, "The Tail at Scale", 2013).
+// Stragglers makes a share of the draws, between 0 and 1, longer by a factor:
+// the calls that meet a collection, a full disk queue or a lost packet (Dean
+// and Barroso, "The Tail at Scale", 2013).
 func (d Distribution) Stragglers(share, factor float64) Distribution {
 	if d.err != nil {
 		return d
@@ -91,7 +94,8 @@ func (d Distribution) Stragglers(share, factor float64) Distribution {
 	return d
 }
 
-// Mean returns the mean time. The rate that a server can sustain is its workers divided by it.
+// Mean returns the mean time. The rate that a server can sustain is its workers
+// divided by it.
 func (d Distribution) Mean() time.Duration { return d.mean }
 
 func (d Distribution) sample(r *rand.Rand) time.Duration {
@@ -101,7 +105,8 @@ func (d Distribution) sample(r *rand.Rand) time.Duration {
 	return d.draw(r)
 }
 
-// maxTime bounds what a distribution or a factor can yield, so that sums of instants stay far from overflow.
+// maxTime bounds what a distribution or a factor can yield, so that sums of
+// instants stay far from overflow.
 const maxTime = 1000 * time.Hour
 
 func toDuration(ns float64) time.Duration {
@@ -111,10 +116,12 @@ func toDuration(ns float64) time.Duration {
 	return time.Duration(ns)
 }
 
-// USL returns a [Server.Slowdown] after Gunther's Universal Scalability Law: with n calls in service at once, each takes
-// 1 + contention·(n-1) + coherence·n·(n-1) times as long. Contention stands for what is done one at a time (locks),
-// coherence for what everyone must agree on with everyone (caches, replicas); with coherence above zero a server gives
-// less, in total, beyond a certain concurrency.
+// USL returns a [Server.Slowdown] after Gunther's Universal Scalability Law:
+// with n calls in service at once, each takes 1 + contention·(n-1) +
+// coherence·n·(n-1) times as long. Contention stands for what is done one at a
+// time (locks), coherence for what everyone must agree on with everyone
+// (caches, replicas); with coherence above zero a server gives less, in total,
+// beyond a certain concurrency.
 func USL(contention, coherence float64) func(inService int) float64 {
 	return func(n int) float64 {
 		k := float64(n)

@@ -8,7 +8,7 @@
 //
 //	func TestExampleFriday(t *testing.T) {
 //		antagonist.Run(t, antagonist.Scenario{
-//			For:  time.Minute,
+//			For:  20 * time.Second,
 //			Load: antagonist.Load{{Rate: antagonist.Constant(500), Patience: time.Second}}.Times(2),
 //			Servers: []antagonist.Server{{
 //				Name: "payments", Workers: 60, Service: antagonist.Exponential(40 * time.Millisecond),

@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// Code in the documentation is code that compiles and runs: every block of it stands in the examples, word for word.
+// Code in the documentation is code that compiles and runs: every block of it
+// stands in the examples, word for word.
 func TestDocumentsShowTheExamples(t *testing.T) {
 	examples := read(t, "example_test.go")
 	blocks := 0

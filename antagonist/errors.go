@@ -2,11 +2,11 @@ package antagonist
 
 import "errors"
 
-// What [World.Call] returns when a modelled server does not answer well. A caller whose context ends gets the error of the
-// context instead.
+// What [World.Call] returns when a modelled server does not answer well. A
+// caller whose context ends gets the error of the context instead.
 var (
-	// ErrRefused: the server took no work from this call: its port was closed, its queue was full, or it dropped the call
-	// from the queue.
+	// ErrRefused: the server took no work from this call: its port was closed,
+	// its queue was full, or it dropped the call from the queue.
 	ErrRefused = errors.New("antagonist: server refused the call")
 
 	// ErrFailed: the server worked on the call and answered with an error.

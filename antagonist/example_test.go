@@ -13,7 +13,7 @@ import (
 
 func TestExampleFriday(t *testing.T) {
 	antagonist.Run(t, antagonist.Scenario{
-		For:  time.Minute,
+		For:  20 * time.Second,
 		Load: antagonist.Load{{Rate: antagonist.Constant(500), Patience: time.Second}}.Times(2),
 		Servers: []antagonist.Server{{
 			Name: "payments", Workers: 60, Service: antagonist.Exponential(40 * time.Millisecond),
@@ -129,16 +129,18 @@ func TestExampleHTTP(t *testing.T) {
 
 func TestExampleNumbers(t *testing.T) {
 	antagonist.Run(t, antagonist.Scenario{
-		For: 2 * time.Minute,
+		For: time.Minute,
 		Load: antagonist.Load{
-			// Last Friday's requests per second, one figure for every ten seconds, and half as many again.
+			// Last Friday's requests per second, one figure for every ten
+			// seconds, and half as many again.
 			{Name: "browse", Rate: antagonist.Trace(10*time.Second, 120, 130, 180, 260, 240, 150).Times(1.5), Patience: 3 * time.Second},
 			{Name: "checkout", Rate: antagonist.Constant(20), Patience: 10 * time.Second},
 		},
 		Servers: []antagonist.Server{{
 			Name:    "db",
 			Workers: 40, // the size of the connection pool
-			// p50 and p99 of the query, measured in the database, on a quiet morning.
+			// p50 and p99 of the query, measured in the database, on a quiet
+			// morning.
 			Service: antagonist.LogNormal(20*time.Millisecond, 150*time.Millisecond),
 			Queue:   antagonist.Queue{Max: 400},
 		}},

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// struck runs paced calls of 10ms against a server with ten workers that the faults befall, and returns the errors by the
-// second in which they came.
+// struck runs paced calls of 10ms against a server with ten workers that the
+// faults befall, and returns the errors by the second in which they came.
 func struck(t *testing.T, faults ...Fault) (*Result, map[int][]error) {
 	t.Helper()
 	for i := range faults {
@@ -33,7 +33,8 @@ func struck(t *testing.T, faults ...Fault) (*Result, map[int][]error) {
 	return r, errs.bySecond
 }
 
-// Each fault does what it says between From and To, and nothing before or after.
+// Each fault does what it says between From and To, and nothing before or
+// after.
 func TestFaults(t *testing.T) {
 	const from, to = 3 * sec, 5 * sec
 	for _, test := range []struct {
@@ -112,7 +113,8 @@ func TestFaultsCompose(t *testing.T) {
 	near(t, "and failing", float64(r.Seconds[5].Failed), 100, 0.1)
 }
 
-// A call that hangs keeps what was left of its service time for afterwards, however many hangs follow one another.
+// A call that hangs keeps what was left of its service time for afterwards,
+// however many hangs follow one another.
 func TestHangKeepsTheRest(t *testing.T) {
 	var took time.Duration
 	Run(t, Scenario{

@@ -53,7 +53,8 @@ func hello(size int) http.Handler {
 	})
 }
 
-// The model in front of a handler is the same as without HTTP: workers, queue, service time.
+// The model in front of a handler is the same as without HTTP: workers, queue,
+// service time.
 func TestHTTPServer(t *testing.T) {
 	for _, size := range []int{5, 200_000} {
 		errs := &failures{}
@@ -84,7 +85,8 @@ func TestHTTPFaults(t *testing.T) {
 	}{
 		{"hang", Fault{Hang: true}, nil, func(t *testing.T, r *Result) { near(t, "longest", r.Percentile(100).Seconds(), 2, 0.02) }},
 		{"slow", Fault{Slow: 4}, nil, func(t *testing.T, r *Result) {
-			// The handler takes 10ms after the 20ms of service, and the fault slows both.
+			// The handler takes 10ms after the 20ms of service, and the fault
+			// slows both.
 			near(t, "median", r.Seconds[3].P50.Seconds(), 0.120, 0.02)
 		}},
 		{"fail", Fault{Fail: true}, func(err error) bool { return err.Error() == "status 500" }, nil},
@@ -154,7 +156,8 @@ func TestHTTPTiers(t *testing.T) {
 	near(t, "failed at web", float64(r.Server("web").Failed), 80, 0.05)
 }
 
-// A handler goes on when its client has gone, and the server counts the work as wasted.
+// A handler goes on when its client has gone, and the server counts the work as
+// wasted.
 func TestHTTPClientGoes(t *testing.T) {
 	for _, cancels := range []bool{false, true} {
 		errs := &failures{}

@@ -6,36 +6,44 @@ import (
 	"time"
 )
 
-// A Load is the traffic of a run: one or more classes of callers, each with its own rate.
+// A Load is the traffic of a run: one or more classes of callers, each with its
+// own rate.
 //
-// The load is open: callers arrive when their class says, however slow the answers are, and latency counts from the
-// instant at which a call was due to start. A system that stalls is therefore charged for everybody it kept waiting
-// (no coordinated omission; Schroeder, Wierman and Harchol-Balter, "Open versus closed", NSDI 2006).
+// The load is open: callers arrive when their class says, however slow the
+// answers are, and latency counts from the instant at which a call was due to
+// start. A system that stalls is therefore charged for everybody it kept
+// waiting (no coordinated omission; Schroeder, Wierman and Harchol-Balter,
+// "Open versus closed", NSDI 2006).
 type Load []Class
 
 // A Class is a group of callers that behave alike.
 type Class struct {
-	// Name tells the classes of one load apart, in requirements, results and [Request.Class]. Default: "all" when the
-	// load has one class; required when it has several.
+	// Name tells the classes of one load apart, in requirements, results and
+	// [Request.Class]. Default: "all" when the load has one class; required
+	// when it has several.
 	Name string
 
-	// Rate is how many requests per second start, over time. Required, unless At is given.
+	// Rate is how many requests per second start, over time. Required, unless
+	// At is given.
 	Rate Rate
 
-	// Arrivals says how the starts are spread around that rate. Default: Poisson.
+	// Arrivals says how the starts are spread around that rate. Default:
+	// Poisson.
 	Arrivals Arrivals
 
-	// At replays recorded starts, counted from the beginning of the run, in ascending order. It takes the place of
-	// Rate and Arrivals.
+	// At replays recorded starts, counted from the beginning of the run, in
+	// ascending order. It takes the place of Rate and Arrivals.
 	At []time.Duration
 
-	// Patience is how long a caller waits, counted from the intended start. An answer after that is late; and the
-	// context of the request ends then, with a deadline that the code under test can see. Default: 0, callers wait until
-	// the run ends.
+	// Patience is how long a caller waits, counted from the intended start. An
+	// answer after that is late; and the context of the request ends then, with
+	// a deadline that the code under test can see. Default: 0, callers wait
+	// until the run ends.
 	Patience time.Duration
 
-	// Stays keeps the context of a request open although its caller has lost patience: the user has gone, and nothing
-	// tells the service. Default: false.
+	// Stays keeps the context of a request open although its caller has lost
+	// patience: the user has gone, and nothing tells the service. Default:
+	// false.
 	Stays bool
 }
 
@@ -43,9 +51,11 @@ type Class struct {
 type Arrivals uint8
 
 const (
-	// Poisson arrivals are those of many independent callers: gaps between them are exponential.
+	// Poisson arrivals are those of many independent callers: gaps between them
+	// are exponential.
 	Poisson Arrivals = iota
-	// Paced arrivals are evenly spaced, as from a load generator or a scheduler.
+	// Paced arrivals are evenly spaced, as from a load generator or a
+	// scheduler.
 	Paced
 )
 
@@ -60,8 +70,9 @@ func (a Arrivals) String() string {
 	return fmt.Sprintf("Arrivals(%d)", uint8(a))
 }
 
-// Times returns the load with every rate multiplied by factor: Times(2) is the doubled load of next Friday. Classes that
-// replay recorded starts are replayed factor times as fast, over a shorter time.
+// Times returns the load with every rate multiplied by factor: Times(2) is the
+// doubled load of next Friday. Classes that replay recorded starts are replayed
+// factor times as fast, over a shorter time.
 func (l Load) Times(factor float64) Load {
 	scaled := make(Load, len(l))
 	for i, c := range l {
@@ -78,7 +89,8 @@ func (l Load) Times(factor float64) Load {
 	return scaled
 }
 
-// A Rate is a number of requests per second that may change over the run. The zero Rate is no rate at all, and refused.
+// A Rate is a number of requests per second that may change over the run. The
+// zero Rate is no rate at all, and refused.
 type Rate struct {
 	at       func(time.Duration) float64
 	from, to time.Duration // of a spike, which counts as a disturbance to recover from
@@ -90,8 +102,8 @@ func Constant(perSecond float64) Rate {
 	return RateFunc(func(time.Duration) float64 { return perSecond })
 }
 
-// RateFunc is the rate that f returns for a time since the start of the run. It is called often, and must return the
-// same rate for the same time.
+// RateFunc is the rate that f returns for a time since the start of the run. It
+// is called often, and must return the same rate for the same time.
 func RateFunc(f func(at time.Duration) float64) Rate {
 	if f == nil {
 		return Rate{err: fmt.Errorf("RateFunc needs a function")}
@@ -99,8 +111,8 @@ func RateFunc(f func(at time.Duration) float64) Rate {
 	return Rate{at: f}
 }
 
-// Steps runs through the given rates, each for the given time, and keeps the last: a staircase that finds the step on
-// which a system gives way.
+// Steps runs through the given rates, each for the given time, and keeps the
+// last: a staircase that finds the step on which a system gives way.
 func Steps(each time.Duration, perSecond ...float64) Rate {
 	if each <= 0 || len(perSecond) == 0 {
 		return Rate{err: fmt.Errorf("Steps needs a positive time for each step and at least one rate")}
@@ -110,7 +122,8 @@ func Steps(each time.Duration, perSecond ...float64) Rate {
 	})
 }
 
-// Ramp goes in a straight line from one rate to another over the given time, and keeps the latter.
+// Ramp goes in a straight line from one rate to another over the given time,
+// and keeps the latter.
 func Ramp(from, to float64, over time.Duration) Rate {
 	if over <= 0 {
 		return Rate{err: fmt.Errorf("Ramp needs a positive time to rise over")}
@@ -121,8 +134,8 @@ func Ramp(from, to float64, over time.Duration) Rate {
 	})
 }
 
-// Spike is a base rate with a peak between two instants. The end of the spike is an end of trouble, from which
-// [RecoversWithin] counts.
+// Spike is a base rate with a peak between two instants. The end of the spike
+// is an end of trouble, from which [RecoversWithin] counts.
 func Spike(base, peak float64, from, to time.Duration) Rate {
 	if from < 0 || to <= from {
 		return Rate{err: fmt.Errorf("Spike needs to end after it starts, and not to start before the run; got %v to %v", from, to)}
@@ -137,8 +150,9 @@ func Spike(base, peak float64, from, to time.Duration) Rate {
 	return r
 }
 
-// Daily swings from low to high and back once in a day, as a cosine that starts at low. A day may be short: a curve
-// squeezed into ten minutes asks the same question of the code in less time.
+// Daily swings from low to high and back once in a day, as a cosine that starts
+// at low. A day may be short: a curve squeezed into ten minutes asks the same
+// question of the code in less time.
 func Daily(low, high float64, day time.Duration) Rate {
 	if day <= 0 {
 		return Rate{err: fmt.Errorf("Daily needs a positive length of day")}
@@ -149,8 +163,9 @@ func Daily(low, high float64, day time.Duration) Rate {
 	})
 }
 
-// Trace replays rates that were recorded at fixed steps, such as the result of a range query against a metrics store,
-// with straight lines between them; after the last it keeps the last.
+// Trace replays rates that were recorded at fixed steps, such as the result of
+// a range query against a metrics store, with straight lines between them;
+// after the last it keeps the last.
 func Trace(step time.Duration, perSecond ...float64) Rate {
 	if step <= 0 || len(perSecond) == 0 {
 		return Rate{err: fmt.Errorf("Trace needs a positive step and at least one rate")}

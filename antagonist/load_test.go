@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// starts runs a class without servers, and returns how many requests started in each second, and when.
+// starts runs a class without servers, and returns how many requests started in
+// each second, and when.
 func starts(t *testing.T, length time.Duration, c Class) (perSecond []int, at []time.Duration) {
 	t.Helper()
 	r := Run(t, Scenario{
@@ -74,7 +75,8 @@ func TestPacedArrivalsAreEven(t *testing.T) {
 	}
 }
 
-// The counts of a Poisson process vary as much as they are large, and its gaps as much as they are long.
+// The counts of a Poisson process vary as much as they are large, and its gaps
+// as much as they are long.
 func TestPoissonArrivals(t *testing.T) {
 	counts, at := starts(t, 300*sec, Class{Rate: Constant(100)})
 	sum, squares := 0.0, 0.0

@@ -36,7 +36,8 @@ func newRequestLog(s Scenario, seconds int) *requestLog {
 
 func (l *requestLog) classOf(r *Request) int { return int(r.id >> 40) }
 
-// second is the index of the second in which an instant lies; ok is false once no more load arrives.
+// second is the index of the second in which an instant lies; ok is false once
+// no more load arrives.
 func second(now int64, seconds int) (i int, ok bool) {
 	i = int(now / int64(time.Second))
 	return i, i < seconds

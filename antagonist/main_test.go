@@ -19,7 +19,8 @@ func calls(server string) func(*World) Client {
 	}
 }
 
-// tries is a client that makes up to n calls, each with a timeout, without a pause.
+// tries is a client that makes up to n calls, each with a timeout, without a
+// pause.
 func tries(n int, timeout time.Duration, server string) func(*World) Client {
 	return func(w *World) Client {
 		return func(ctx context.Context, _ *Request) (err error) {
@@ -36,7 +37,8 @@ func tries(n int, timeout time.Duration, server string) func(*World) Client {
 	}
 }
 
-// near fails the test when got is further from want than the tolerance, a share of want.
+// near fails the test when got is further from want than the tolerance, a share
+// of want.
 func near(t *testing.T, what string, got, want, tolerance float64) {
 	t.Helper()
 	if !(math.Abs(got-want) <= tolerance*math.Abs(want)) {

@@ -12,7 +12,8 @@ type Metric struct {
 	name   string
 	server string // that it is about
 	whole  bool   // it exists only for all classes together
-	// of returns the figure of the seconds from first to before last; ok is false where there is none.
+	// of returns the figure of the seconds from first to before last; ok is
+	// false where there is none.
 	of     func(r *Result, class string, first, last int) (value float64, ok bool)
 	format func(float64) string
 }
@@ -28,8 +29,8 @@ func InFlight() Metric {
 	}
 }
 
-// Goroutines is how many goroutines there were at once, above those before the run. It is measured, not modelled: tests that
-// run in parallel change it.
+// Goroutines is how many goroutines there were at once, above those before the
+// run. It is measured, not modelled: tests that run in parallel change it.
 func Goroutines() Metric {
 	return Metric{
 		name:   "goroutines",
@@ -41,7 +42,8 @@ func Goroutines() Metric {
 	}
 }
 
-// Attempts is how many calls reached a server in a second; over several, in the mean.
+// Attempts is how many calls reached a server in a second; over several, in the
+// mean.
 func Attempts(server string) Metric {
 	return Metric{
 		name:   "attempts per second at " + server,
@@ -136,7 +138,8 @@ func formatNumber(x float64) string {
 	return strconv.FormatFloat(math.Round(x*10)/10, 'f', -1, 64)
 }
 
-// formatShare rounds towards what is worse, so that a share just below a limit does not read like the limit.
+// formatShare rounds towards what is worse, so that a share just below a limit
+// does not read like the limit.
 func formatShare(x float64) string {
 	return strconv.FormatFloat(math.Floor(x*1000)/10, 'f', -1, 64) + "%"
 }

@@ -8,14 +8,16 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
 )
 
-// Transport returns an HTTP transport whose connections lead to the servers of the scenario by their names, as in
-// "http://payments/charge", over a network in memory. It is an ordinary one otherwise, with net/http's defaults, which may be
-// changed before its first use; it is closed at the end of the run.
+// Transport returns an HTTP transport whose connections lead to the servers of
+// the scenario by their names, as in "http://payments/charge", over a network
+// in memory. It is an ordinary one otherwise, with net/http's defaults, which
+// may be changed before its first use; it is closed at the end of the run.
 func (w *World) Transport() *http.Transport {
 	t := &http.Transport{DialContext: w.Dial}
 	w.net.mu.Lock()
@@ -24,8 +26,9 @@ func (w *World) Transport() *http.Transport {
 	return t
 }
 
-// Dial connects to the server that address names; a port is ignored. It is the DialContext of [World.Transport], for clients
-// that bring a transport or a protocol of their own.
+// Dial connects to the server that address names; a port is ignored. It is the
+// DialContext of [World.Transport], for clients that bring a transport or a
+// protocol of their own.
 func (w *World) Dial(ctx context.Context, _, address string) (net.Conn, error) {
 	name, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -72,14 +75,15 @@ type host struct {
 	once    sync.Once
 
 	mu    sync.Mutex
-	conns map[*conn]struct{}
+	conns []*conn // open, oldest first
 }
 
 func newNetwork(w *World, out io.Writer) *network {
 	return &network{world: w, out: out, hosts: make(map[string]*host)}
 }
 
-// connect hands a new connection to the station's HTTP server, which the first connection starts.
+// connect hands a new connection to the station's HTTP server, which the first
+// connection starts.
 func (n *network) connect(st *station) (net.Conn, error) {
 	n.mu.Lock()
 	if n.closed {
@@ -91,7 +95,6 @@ func (n *network) connect(st *station) (net.Conn, error) {
 		h = &host{
 			backlog: make(chan net.Conn),
 			down:    make(chan struct{}),
-			conns:   make(map[*conn]struct{}),
 		}
 		h.server = &http.Server{
 			Handler:   &front{st},
@@ -117,9 +120,9 @@ func (h *host) track(c net.Conn, state http.ConnState) {
 	defer h.mu.Unlock()
 	switch state {
 	case http.StateNew:
-		h.conns[c.(*conn)] = struct{}{}
+		h.conns = append(h.conns, c.(*conn))
 	case http.StateClosed, http.StateHijacked:
-		delete(h.conns, c.(*conn))
+		h.conns = slices.DeleteFunc(h.conns, func(o *conn) bool { return o == c.(*conn) })
 	}
 }
 
@@ -129,21 +132,19 @@ func (n *network) host(name string) *host {
 	return n.hosts[name]
 }
 
-// reset breaks all connections of a server.
-func (n *network) reset(name string) {
+// open returns the open connections of a server.
+func (n *network) open(name string) []*conn {
 	h := n.host(name)
 	if h == nil {
-		return
+		return nil
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for c := range h.conns {
-		c.reset()
-	}
+	return slices.Clone(h.conns)
 }
 
-// keepAlive says whether connections of a server outlive a request. When they no longer do, idle ones are closed, so that the
-// next request has to connect.
+// keepAlive says whether connections of a server outlive a request. When they
+// no longer do, idle ones are closed, so that the next request has to connect.
 func (n *network) keepAlive(name string, on bool) {
 	if h := n.host(name); h != nil {
 		h.server.SetKeepAlivesEnabled(on)
@@ -195,7 +196,8 @@ type front struct {
 	*station
 }
 
-// ServeHTTP takes the request through the model, and then lets the server's own code answer it.
+// ServeHTTP takes the request through the model, and then lets the server's own
+// code answer it.
 func (f *front) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	c := f.submit(r.Context(), f.station, true)
 	if !f.wait(r.Context(), c) {
@@ -231,7 +233,8 @@ func (f *front) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// wait returns true when the call has its answer, and false when there will be none.
+// wait returns true when the call has its answer, and false when there will be
+// none.
 func (f *front) wait(ctx context.Context, c *call) bool {
 	select {
 	case <-c.done:

@@ -13,8 +13,9 @@ import (
 // window is how much one side may send before the other reads it.
 const window = 64 << 10
 
-// newPipe returns the two ends of a connection in memory. Unlike [net.Pipe] it holds what was written and not yet read, as
-// a socket does. A goroutine that waits on it is durably blocked.
+// newPipe returns the two ends of a connection in memory. Unlike [net.Pipe] it
+// holds what was written and not yet read, as a socket does. A goroutine that
+// waits on it is durably blocked.
 func newPipe(client, server net.Addr) (*conn, *conn) {
 	up, down := newStream(), newStream()
 	return &conn{in: down, out: up, local: client, remote: server},
@@ -30,7 +31,8 @@ type conn struct {
 func (c *conn) Read(p []byte) (int, error)  { return c.in.read(p) }
 func (c *conn) Write(p []byte) (int, error) { return c.out.write(p) }
 
-// Close lets the other end read what was written, and then the end of it; what the other end writes fails.
+// Close lets the other end read what was written, and then the end of it; what
+// the other end writes fails.
 func (c *conn) Close() error {
 	c.in.end(net.ErrClosed, syscall.EPIPE)
 	c.out.finish(net.ErrClosed)

@@ -27,12 +27,14 @@ func (q *queue) push(c *call, now int64) {
 	q.waiting++
 }
 
-// standing reports whether the queue has not been empty lately, which tells overload from a burst.
+// standing reports whether the queue has not been empty lately, which tells
+// overload from a burst.
 func (q *queue) standing(now int64) bool {
 	return now-q.lastEmpty > q.CoDel.interval().Nanoseconds()
 }
 
-// pop takes the next call out, or returns nil. The call may have to be dropped; see expired.
+// pop takes the next call out, or returns nil. The call may have to be dropped;
+// see expired.
 func (q *queue) pop(now int64) *call {
 	for q.waiting > 0 {
 		var c *call
@@ -64,7 +66,8 @@ func (q *queue) leave(now int64) {
 	}
 }
 
-// compact gives the memory of served calls back, at a cost that is constant for each call.
+// compact gives the memory of served calls back, at a cost that is constant for
+// each call.
 func (q *queue) compact() {
 	if q.head > 64 && q.head > len(q.calls)/2 {
 		n := copy(q.calls, q.calls[q.head:])

@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// streams keep what is drawn for one purpose apart from what is drawn for another, so that adding a server or a fault does
-// not change what others draw.
+// streams keep what is drawn for one purpose apart from what is drawn for
+// another, so that adding a server or a fault does not change what others draw.
 const (
 	streamArrivals uint64 = iota + 1
 	streamRequest
@@ -17,8 +17,8 @@ const (
 	streamWorld
 )
 
-// mix folds numbers into one, each of its bits depending on all of theirs (the finalizer of SplitMix64; Steele, Lea and
-// Flood, OOPSLA 2014).
+// mix folds numbers into one, each of its bits depending on all of theirs (the
+// finalizer of SplitMix64; Steele, Lea and Flood, OOPSLA 2014).
 func mix(parts ...uint64) uint64 {
 	h := uint64(0x9e3779b97f4a7c15)
 	for _, p := range parts {
@@ -30,8 +30,8 @@ func mix(parts ...uint64) uint64 {
 	return h
 }
 
-// dice is a source of randomness that is set anew for every question, so that the answer depends on the question alone and
-// not on what was asked before.
+// dice is a source of randomness that is set anew for every question, so that
+// the answer depends on the question alone and not on what was asked before.
 type dice struct {
 	pcg  rand.PCG
 	rand *rand.Rand

@@ -22,7 +22,8 @@ var reportSource string
 
 var reportTemplate = template.Must(template.New("report").Parse(reportSource))
 
-// report writes the results to a file of the directory that the flag names, if it does.
+// report writes the results to a file of the directory that the flag names, if
+// it does.
 func report(test string, rs Results) error {
 	if *reportDir == "" {
 		return nil
@@ -45,7 +46,8 @@ var reportsWritten = make(chan map[string]int, 1) // by test, in this process
 
 func init() { reportsWritten <- make(map[string]int) }
 
-// createReport opens a file named after the test; a test's second run gets a number. Reports of earlier processes are replaced.
+// createReport opens a file named after the test; a test's second run gets a
+// number. Reports of earlier processes are replaced.
 func createReport(dir, test string) (*os.File, error) {
 	name := strings.Map(func(r rune) rune {
 		switch {
@@ -64,8 +66,8 @@ func createReport(dir, test string) (*os.File, error) {
 	return os.Create(filepath.Join(dir, name+".html"))
 }
 
-// WriteReport writes a page of HTML with the table and plots of all variants. It is complete in itself: it loads nothing, and can
-// be mailed.
+// WriteReport writes a page of HTML with the table and plots of all variants.
+// It is complete in itself: it loads nothing, and can be mailed.
 func (rs Results) WriteReport(w io.Writer, title string) error {
 	return reportTemplate.Execute(w, rs.page(title))
 }
@@ -89,8 +91,9 @@ type pageVariant struct {
 
 type fact struct{ Name, Text string }
 
-// A plot is one diagram with a line for each variant. Lines are drawn in a box of 1000 by 100, which the page stretches; labels
-// are text beside it, so that they stay readable.
+// A plot is one diagram with a line for each variant. Lines are drawn in a box
+// of 1000 by 100, which the page stretches; labels are text beside it, so that
+// they stay readable.
 type plot struct {
 	Title, Note string
 	Lines       []line

@@ -13,7 +13,8 @@ import (
 	"time"
 )
 
-// comparison is what the report's tests show: two variants, two classes, two servers, two faults.
+// comparison is what the report's tests show: two variants, two classes, two
+// servers, two faults.
 func comparison(t *testing.T) Results {
 	t.Helper()
 	return Compare(t, Scenario{
@@ -59,8 +60,9 @@ func TestReportFile(t *testing.T) {
 	}
 }
 
-// The report in a browser: nothing on the console, every plot drawn, nothing wider than the window, text that can be read, in narrow
-// and wide windows, by day and by night.
+// The report in a browser: nothing on the console, every plot drawn, nothing
+// wider than the window, text that can be read, in narrow and wide windows, by
+// day and by night.
 func TestReportInBrowser(t *testing.T) {
 	chromium, err := exec.LookPath("chromium")
 	if err != nil {
@@ -169,7 +171,8 @@ const looks = `(() => {
 	};
 })()`
 
-// A browser is a headless Chromium, driven over the two pipes of its DevTools protocol.
+// A browser is a headless Chromium, driven over the two pipes of its DevTools
+// protocol.
 type browser struct {
 	t       *testing.T
 	to      *os.File

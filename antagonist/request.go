@@ -21,8 +21,8 @@ type Request struct {
 	calls    atomic.Uint64
 }
 
-// Rand returns the request's own source of randomness, which yields the same numbers in every variant. It is not safe for use
-// by several goroutines.
+// Rand returns the request's own source of randomness, which yields the same
+// numbers in every variant. It is not safe for use by several goroutines.
 func (r *Request) Rand() *rand.Rand {
 	if r.rand == nil {
 		h := mix(r.seed, streamRequest, r.id)

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// A Requirement is what must hold in a run. Most are judged second by second, for all classes together, over the whole run;
-// the methods narrow that down.
+// A Requirement is what must hold in a run. Most are judged second by second,
+// for all classes together, over the whole run; the methods narrow that down.
 type Requirement struct {
 	metric   Metric
 	limit    float64
@@ -32,7 +32,8 @@ const (
 	P999 = 99.9
 )
 
-// Goodput requires that at least this share of the requests, from 0 to 1, is answered without error and in time.
+// Goodput requires that at least this share of the requests, from 0 to 1, is
+// answered without error and in time.
 func Goodput(atLeast float64) Requirement {
 	r := Requirement{metric: goodput, limit: atLeast}
 	if !(atLeast >= 0 && atLeast <= 1) {
@@ -41,8 +42,9 @@ func Goodput(atLeast float64) Requirement {
 	return r
 }
 
-// Latency requires that a percentile of the latencies, such as [P99], is at most this. Latencies count from the intended start, for
-// requests that were answered and those that ran out of patience.
+// Latency requires that a percentile of the latencies, such as [P99], is at
+// most this. Latencies count from the intended start, for requests that were
+// answered and those that ran out of patience.
 func Latency(percentile float64, atMost time.Duration) Requirement {
 	r := Requirement{metric: latency(percentile), limit: float64(atMost), atMost: true}
 	if !(percentile > 0 && percentile <= 100) {
@@ -51,18 +53,20 @@ func Latency(percentile float64, atMost time.Duration) Requirement {
 	return r
 }
 
-// Amplification requires that at most this many attempts reach a server for each request that is offered.
+// Amplification requires that at most this many attempts reach a server for
+// each request that is offered.
 func Amplification(server string, atMost float64) Requirement {
 	return Requirement{metric: amplification(server), limit: atMost, atMost: true}
 }
 
-// NeverMoreThan requires that a metric never exceeds a limit: NeverMoreThan(500, InFlight()).
+// NeverMoreThan requires that a metric never exceeds a limit:
+// NeverMoreThan(500, InFlight()).
 func NeverMoreThan(limit float64, m Metric) Requirement {
 	return Requirement{metric: m, limit: limit, atMost: true}
 }
 
-// RecoversWithin requires that goodput is back within this time after the last fault, or spike of the load, has ended; see
-// [Result.RecoveredAfter].
+// RecoversWithin requires that goodput is back within this time after the last
+// fault, or spike of the load, has ended; see [Result.RecoveredAfter].
 func RecoversWithin(d time.Duration) Requirement {
 	r := Requirement{metric: goodput, name: fmt.Sprintf("RecoversWithin %v", d)}
 	r.judge = func(result *Result, class string) error {
@@ -99,7 +103,8 @@ func (r Requirement) Of(class string) Requirement {
 	return r
 }
 
-// Between narrows a requirement down to the seconds that lie between two instants of the run.
+// Between narrows a requirement down to the seconds that lie between two
+// instants of the run.
 func (r Requirement) Between(from, to time.Duration) Requirement {
 	r.from, r.to = from, to
 	if from < 0 || to-from < time.Second {
@@ -114,7 +119,8 @@ func (r Requirement) Overall() Requirement {
 	return r
 }
 
-// String returns the requirement in words, such as "goodput at least 99% of checkout".
+// String returns the requirement in words, such as "goodput at least 99% of
+// checkout".
 func (r Requirement) String() string {
 	text := r.name
 	if r.judge == nil {
@@ -168,7 +174,8 @@ func (r Requirement) validate(s Scenario) error {
 // A Violation is a requirement that did not hold.
 type Violation struct {
 	Requirement Requirement
-	// Seconds are those in which it did not hold; empty for one that is judged as a whole.
+	// Seconds are those in which it did not hold; empty for one that is judged
+	// as a whole.
 	Seconds []int
 	message string
 	chart   string
@@ -180,8 +187,9 @@ func (v *Violation) Error() string { return v.message + "\n" + v.chart }
 // Summary is the error's first line, without the chart.
 func (v *Violation) Summary() string { return v.message }
 
-// Check judges a result, and returns a [*Violation] for each requirement that does not hold. [Run] and [Compare] do so with those
-// of the scenario. A requirement that names what the scenario does not have gives another error.
+// Check judges a result, and returns a [*Violation] for each requirement that
+// does not hold. [Run] and [Compare] do so with those of the scenario. A
+// requirement that names what the scenario does not have gives another error.
 func (r *Result) Check(requirements ...Requirement) []error {
 	var broken []error
 	for _, q := range requirements {
@@ -243,7 +251,8 @@ func (q Requirement) holds(got float64) bool {
 	return got >= q.limit
 }
 
-// ranges writes ascending numbers as "3, 7-12"; beyond the sixth range it says how far they go.
+// ranges writes ascending numbers as "3, 7-12"; beyond the sixth range it says
+// how far they go.
 func ranges(numbers []int) string {
 	var parts []string
 	for i := 0; i < len(numbers); {

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// outage is a run in which a third of the requests of two classes fail between 20s and 30s, and half come back 4s late.
+// outage is a run in which a third of the requests of two classes fail between
+// 20s and 30s, and half come back 4s late.
 func outage(t *testing.T) *Result {
 	t.Helper()
 	return Run(t, Scenario{
@@ -102,7 +103,8 @@ func TestViolationMessage(t *testing.T) {
 	}
 }
 
-// A run that is longer than the chart is wide shows the worst of the seconds that share a column.
+// A run that is longer than the chart is wide shows the worst of the seconds
+// that share a column.
 func TestChartOfALongRun(t *testing.T) {
 	r := Run(t, Scenario{
 		For:  300 * sec,

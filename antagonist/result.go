@@ -16,7 +16,8 @@ type Counts struct {
 	Refused int // ended with an error that Scenario.Refused, or by default ErrRefused, tells apart
 }
 
-// Goodput is the share of the offered requests that were good; 1 when none was offered.
+// Goodput is the share of the offered requests that were good; 1 when none was
+// offered.
 func (c Counts) Goodput() float64 {
 	if c.Offered == 0 {
 		return 1
@@ -33,20 +34,24 @@ func (c Counts) plus(o Counts) Counts {
 	return c
 }
 
-// A Second says what became of the requests that were due to start in one second of the run, whenever they ended.
+// A Second says what became of the requests that were due to start in one
+// second of the run, whenever they ended.
 type Second struct {
 	Counts
-	// P50, P99 and Max are latencies from the intended start, of good and late requests. Failures and refusals are left
-	// out, lest failing fast look like being fast. 0: none.
+	// P50, P99 and Max are latencies from the intended start, of good and late
+	// requests. Failures and refusals are left out, lest failing fast look like
+	// being fast. 0: none.
 	P50, P99, Max time.Duration
 	// InFlight is the most that were in flight at an instant of this second.
 	InFlight int
-	// Goroutines is the most that existed at an instant of this second, above those before the run. It is measured, not
-	// modelled: other tests in the process change it. Only in the series of all classes together.
+	// Goroutines is the most that existed at an instant of this second, above
+	// those before the run. It is measured, not modelled: other tests in the
+	// process change it. Only in the series of all classes together.
 	Goroutines int
 }
 
-// A Series is what became of the requests of a class, second by second and in sum.
+// A Series is what became of the requests of a class, second by second and in
+// sum.
 type Series struct {
 	Name    string
 	Seconds []Second
@@ -79,8 +84,8 @@ func (s ServerSecond) plus(o ServerSecond) ServerSecond {
 	return s
 }
 
-// A ServerSeries is what happened in a server, second by second and in sum. The sum includes what came after the last
-// second, while the run drained.
+// A ServerSeries is what happened in a server, second by second and in sum. The
+// sum includes what came after the last second, while the run drained.
 type ServerSeries struct {
 	Name    string
 	Seconds []ServerSecond
@@ -100,20 +105,23 @@ type Result struct {
 	// Servers is in the order of the scenario.
 	Servers []ServerSeries
 
-	// Disturbed tells whether there was a fault, or a spike of the load. Then Recovered tells whether goodput came back after
-	// the last one, and RecoveredAfter how long that took: up to the first second from which goodput was at least 95 % of what
-	// it was before the first disturbance, both over three seconds and over all the rest of the run.
+	// Disturbed tells whether there was a fault, or a spike of the load. Then
+	// Recovered tells whether goodput came back after the last one, and
+	// RecoveredAfter how long that took: up to the first second from which
+	// goodput was at least 95 % of what it was before the first disturbance,
+	// both over three seconds and over all the rest of the run.
 	Disturbed      bool
 	Recovered      bool
 	RecoveredAfter time.Duration
-	// Metastable tells that the disturbance was over and goodput did not come back although there were at least ten seconds
-	// for it to do so: something in the system kept it down (Bronson et al., "Metastable failures in distributed systems",
-	// HotOS 2021).
+	// Metastable tells that the disturbance was over and goodput did not come
+	// back although there were at least ten seconds for it to do so: something
+	// in the system kept it down (Bronson et al., "Metastable failures in
+	// distributed systems", HotOS 2021).
 	Metastable bool
 }
 
-// Class returns the series of the class of that name, and of all classes together for "". It returns nil if there is no such
-// class.
+// Class returns the series of the class of that name, and of all classes
+// together for "". It returns nil if there is no such class.
 func (r *Result) Class(name string) *Series {
 	if name == "" {
 		return &r.Series
@@ -126,7 +134,8 @@ func (r *Result) Class(name string) *Series {
 	return nil
 }
 
-// Server returns the series of the server of that name, and nil if there is none.
+// Server returns the series of the server of that name, and nil if there is
+// none.
 func (r *Result) Server(name string) *ServerSeries {
 	for i := range r.Servers {
 		if r.Servers[i].Name == name {
@@ -136,8 +145,10 @@ func (r *Result) Server(name string) *ServerSeries {
 	return nil
 }
 
-// Amplification returns how many attempts reached a server for each request that was offered: 1 when every request makes one
-// call, 3 when every call is made three times. It is 0 when nothing was offered or there is no such server.
+// Amplification returns how many attempts reached a server for each request
+// that was offered: 1 when every request makes one call, 3 when every call is
+// made three times. It is 0 when nothing was offered or there is no such
+// server.
 func (r *Result) Amplification(server string) float64 {
 	s := r.Server(server)
 	if s == nil || r.Offered == 0 {
@@ -146,7 +157,8 @@ func (r *Result) Amplification(server string) float64 {
 	return float64(s.Attempts) / float64(r.Offered)
 }
 
-// Percentile returns a percentile, from 0 to 100, of the latencies of good and late requests; 0 when there were none.
+// Percentile returns a percentile, from 0 to 100, of the latencies of good and
+// late requests; 0 when there were none.
 func (s *Series) Percentile(p float64) time.Duration {
 	return s.percentile(p, 0, len(s.Seconds))
 }
@@ -170,7 +182,8 @@ func newSeries(name string, seconds int) *Series {
 	return &Series{Name: name, Seconds: make([]Second, seconds), latencies: make([][]uint32, seconds)}
 }
 
-// newHistogram spans a microsecond to the longest latency that is kept, to three digits.
+// newHistogram spans a microsecond to the longest latency that is kept, to
+// three digits.
 func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, int64(^uint32(0)), 3) }
 
 func record(h *hdrhistogram.Histogram, latencies [][]uint32) {

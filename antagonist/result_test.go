@@ -61,7 +61,8 @@ func TestWhatBecomesOfRequests(t *testing.T) {
 	equal(t, "refusals that the scenario names", r.Refused, 1)
 }
 
-// A stall of one second delays everyone who was due meanwhile, and the latencies say so: no coordinated omission.
+// A stall of one second delays everyone who was due meanwhile, and the
+// latencies say so: no coordinated omission.
 func TestLatencyCountsFromTheIntendedStart(t *testing.T) {
 	r := Run(t, Scenario{
 		For:     10 * sec,
@@ -78,7 +79,8 @@ func TestLatencyCountsFromTheIntendedStart(t *testing.T) {
 	near(t, "goroutines at the peak", float64(r.Goroutines), 100, 0.1)
 }
 
-// Twice the load for ten seconds tips a system that retries, and it stays down when the load is long back to normal.
+// Twice the load for ten seconds tips a system that retries, and it stays down
+// when the load is long back to normal.
 func TestMetastable(t *testing.T) {
 	rs := Compare(t, Scenario{
 		For:     60 * sec,

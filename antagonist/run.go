@@ -7,18 +7,22 @@ import (
 	"testing/synctest"
 )
 
-// Run runs a scenario in virtual time, inside a [testing/synctest] bubble of its own, and returns what came of it. It fails the
-// test for every requirement that does not hold, with the seconds in which it did not and a chart, and stops the test with a
-// sentence when the scenario makes no sense.
+// Run runs a scenario in virtual time, inside a [testing/synctest] bubble of
+// its own, and returns what came of it. It fails the test for every requirement
+// that does not hold, with the seconds in which it did not and a chart, and
+// stops the test with a sentence when the scenario makes no sense.
 //
-// It takes real time only for what the goroutines of the code under test compute. It must not be called from within a bubble.
+// It takes real time only for what the goroutines of the code under test
+// compute. It must not be called from within a bubble.
 func Run(t *testing.T, s Scenario) *Result {
 	t.Helper()
 	return compare(t, s, []Variant{{}})[0]
 }
 
-// Compare runs a scenario once for each variant, under the same load with the same random draws, and returns the results in the
-// order of the variants. Requirements are judged as by [Run]; the table of all variants is in the test's log.
+// Compare runs a scenario once for each variant, under the same load with the
+// same random draws, and returns the results in the order of the variants.
+// Requirements are judged as by [Run]; the table of all variants is in the
+// test's log.
 func Compare(t *testing.T, s Scenario, variants ...Variant) Results {
 	t.Helper()
 	if len(variants) == 0 {

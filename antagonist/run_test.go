@@ -11,7 +11,8 @@ import (
 
 const scriptVariable = "ANTAGONIST_TEST_SCRIPT"
 
-// scripts are tests that fail on purpose. They run in a process of their own, so that what a user sees can be looked at.
+// scripts are tests that fail on purpose. They run in a process of their own,
+// so that what a user sees can be looked at.
 var scripts = map[string]func(t *testing.T){
 	"broken": func(t *testing.T) {
 		s := valid()
@@ -47,6 +48,7 @@ var scripts = map[string]func(t *testing.T){
 		s.Load = at(0, 9900*ms)
 		s.Faults = []Fault{{Server: "db", From: sec, To: 10 * sec, Refuse: true}}
 		s.Drain = ms
+		s.Servers[0].Service = Fixed(ms)
 		s.Client = func(w *World) Client {
 			return func(ctx context.Context, _ *Request) error {
 				for w.Call(context.WithoutCancel(ctx), "db") != nil || w.Elapsed() > 5*sec {

@@ -9,14 +9,16 @@ import (
 	"time"
 )
 
-// A Scenario is a run in virtual time: what load comes, which servers there are, what goes wrong with them when, which code
-// stands between, and what is required of the outcome.
+// A Scenario is a run in virtual time: what load comes, which servers there
+// are, what goes wrong with them when, which code stands between, and what is
+// required of the outcome.
 type Scenario struct {
-	// For is how long load arrives, in virtual time; at least a second. Required.
+	// For is how long load arrives, in virtual time; at least a second.
+	// Required.
 	For time.Duration
 
-	// Seed determines everything that is drawn at random. The same seed gives the same result. Default: 0, a seed like any
-	// other.
+	// Seed determines everything that is drawn at random. The same seed gives
+	// the same result. Default: 0, a seed like any other.
 	Seed uint64
 
 	// Load is who calls. Required.
@@ -28,26 +30,32 @@ type Scenario struct {
 	// Faults are what goes wrong. Default: nothing.
 	Faults []Fault
 
-	// Client builds the code under test: the function that handles one request. It is called once for each run, inside the
-	// bubble, so that policies, pools and clients are made there. Required, unless every [Variant] brings one.
+	// Client builds the code under test: the function that handles one request.
+	// It is called once for each run, inside the bubble, so that policies,
+	// pools and clients are made there. Required, unless every [Variant] brings
+	// one.
 	Client func(*World) Client
 
-	// Require is what must hold for every variant; see [Requirement]. Default: nothing.
+	// Require is what must hold for every variant; see [Requirement]. Default:
+	// nothing.
 	Require []Requirement
 
-	// Refused tells which errors of a request count as refused, rather than failed. Default: those that are [ErrRefused]. With
-	// policies that refuse calls of their own, say which errors those are.
+	// Refused tells which errors of a request count as refused, rather than
+	// failed. Default: those that are [ErrRefused]. With policies that refuse
+	// calls of their own, say which errors those are.
 	Refused func(error) bool
 
-	// Drain is how long requests may take to end after the last has arrived. Those that have not ended by then are late.
-	// Default: 30s.
+	// Drain is how long requests may take to end after the last has arrived.
+	// Those that have not ended by then are late. Default: 30s.
 	Drain time.Duration
 }
 
-// A Client handles one request: the code under test. It runs on a goroutine of its own for every request and returns nil
-// when the request was answered. Its context ends with the caller's patience, and at the end of the run.
+// A Client handles one request: the code under test. It runs on a goroutine of
+// its own for every request and returns nil when the request was answered. Its
+// context ends with the caller's patience, and at the end of the run.
 //
-// For the same seed to give the same result, it draws what it needs at random from [World.Rand] or [Request.Rand].
+// For the same seed to give the same result, it draws what it needs at random
+// from [World.Rand] or [Request.Rand].
 type Client func(ctx context.Context, r *Request) error
 
 // A Variant is a scenario with a difference, to be compared with others.
@@ -58,8 +66,9 @@ type Variant struct {
 	// Client takes the place of [Scenario.Client]. Default: that one.
 	Client func(*World) Client
 
-	// Change alters anything else of a copy of the scenario before it runs: its load, its faults. Slices are shared with the
-	// original, so replace them whole. Default: nothing changes.
+	// Change alters anything else of a copy of the scenario before it runs: its
+	// load, its faults. Slices are shared with the original, so replace them
+	// whole. Default: nothing changes.
 	Change func(*Scenario)
 
 	// Require is what must hold for this variant, besides [Scenario.Require].
@@ -71,7 +80,8 @@ const defaultDrain = 30 * time.Second
 // maxRequests bounds a run to what fits into memory and into a test's patience.
 const maxRequests = 20_000_000
 
-// Validate returns an error that says what to change if the scenario cannot be run.
+// Validate returns an error that says what to change if the scenario cannot be
+// run.
 func (s Scenario) Validate() error {
 	if s.For < time.Second {
 		return fmt.Errorf("antagonist: Scenario.For must be at least a second, got %v", s.For)
@@ -275,7 +285,8 @@ func (s Scenario) withDefaults() Scenario {
 	return s
 }
 
-// disturbance returns the span from the first instant of trouble, a fault or a spike of the load, to the last.
+// disturbance returns the span from the first instant of trouble, a fault or a
+// spike of the load, to the last.
 func (s Scenario) disturbance() (from, to time.Duration, any bool) {
 	from = s.For
 	for _, f := range s.Faults {

@@ -159,7 +159,8 @@ func TestCompareLeavesTheScenarioAlone(t *testing.T) {
 	equal(t, "name of the class", s.Load[0].Name, "")
 }
 
-// The code under test may keep goroutines that end with the run, and things to close.
+// The code under test may keep goroutines that end with the run, and things to
+// close.
 func TestBackgroundAndCleanup(t *testing.T) {
 	var order []string
 	ticks := 0

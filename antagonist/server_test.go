@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// answered runs one request at each start, all calling one server, and returns in which order they were answered, by index, and
-// their errors.
+// answered runs one request at each start, all calling one server, and returns
+// in which order they were answered, by index, and their errors.
 func answered(t *testing.T, s Server, patience time.Duration, starts ...time.Duration) (order []int, errs map[int]error, r *Result) {
 	t.Helper()
 	s.Name = "server"
@@ -51,7 +51,8 @@ func TestQueueOrder(t *testing.T) {
 	}{
 		{FIFO, []int{0, 1, 2, 3, 4}},
 		{LIFO, []int{0, 4, 3, 2, 1}},
-		// The queue has not been empty for longer than the interval when the second call is taken out.
+		// The queue has not been empty for longer than the interval when the
+		// second call is taken out.
 		{AdaptiveLIFO, []int{0, 4, 3, 2, 1}},
 	} {
 		got, _, _ := answered(t, Server{Workers: 1, Service: Fixed(200 * ms), Queue: Queue{Order: test.order}}, 0, every(ms, 5)...)
@@ -80,7 +81,8 @@ func TestQueueBound(t *testing.T) {
 	}
 }
 
-// A caller that leaves the queue is served nevertheless, unless the server notices.
+// A caller that leaves the queue is served nevertheless, unless the server
+// notices.
 func TestLeavingCallers(t *testing.T) {
 	for _, test := range []struct {
 		name     string
@@ -107,7 +109,8 @@ func TestLeavingCallers(t *testing.T) {
 	}
 }
 
-// Under standing overload CoDel refuses in time what it cannot serve in time; without it everybody waits for ever longer.
+// Under standing overload CoDel refuses in time what it cannot serve in time;
+// without it everybody waits for ever longer.
 func TestCoDel(t *testing.T) {
 	rs := Compare(t, Scenario{
 		For:    20 * sec,
@@ -129,7 +132,8 @@ func TestCoDel(t *testing.T) {
 	equal(t, "with: none is late", rs[1].Late, 0)
 }
 
-// With a factor that grows faster than concurrency, more at once means less in all.
+// With a factor that grows faster than concurrency, more at once means less in
+// all.
 func TestSlowdown(t *testing.T) {
 	served := func(workers int) int {
 		r := Run(t, Scenario{
@@ -147,7 +151,8 @@ func TestSlowdown(t *testing.T) {
 	near(t, "a hundred workers", float64(many), 100_000/(1+0.02*99+0.01*9900), 0.1)
 }
 
-// A server that holds its worker while it calls another is as slow as the other.
+// A server that holds its worker while it calls another is as slow as the
+// other.
 func TestServersCallEachOther(t *testing.T) {
 	var inner *Request
 	r := Run(t, Scenario{

@@ -49,7 +49,8 @@ const (
 	ended
 )
 
-// A station is a server during a run. Everything here happens on the driver's goroutine.
+// A station is a server during a run. Everything here happens on the driver's
+// goroutine.
 type station struct {
 	Server
 	*World
@@ -95,7 +96,8 @@ func (st *station) workers() int {
 	return int(math.Round(share * float64(st.Workers)))
 }
 
-// struckBy reports whether a fault that strikes a share of the calls strikes this one.
+// struckBy reports whether a fault that strikes a share of the calls strikes
+// this one.
 func (st *station) struckBy(f activeFault, c *call) bool {
 	return f.Share == 0 || f.Share == 1 ||
 		st.dice.of(st.scenario.Seed, streamFault, f.number, c.id[0], c.id[1]).Float64() < f.Share
@@ -151,7 +153,8 @@ func (st *station) closed(c *call) bool {
 	})
 }
 
-// refuse turns a call away. The caller hears of it after the short time that a round trip takes.
+// refuse turns a call away. The caller hears of it after the short time that a
+// round trip takes.
 func (st *station) refuse(c *call) {
 	c.state = ended
 	st.log.at(st.now).Refused++
@@ -167,7 +170,8 @@ func (st *station) begin(c *call) {
 	st.serve(c, max(st.now, st.hangsUntil(c)), max(st.serviceTime(c), 1))
 }
 
-// serve puts the end of a call's service that long after the instant from which it runs.
+// serve puts the end of a call's service that long after the instant from which
+// it runs.
 func (st *station) serve(c *call, from, left int64) {
 	c.runsFrom = from
 	c.endAt = st.instants.take(from + left)
@@ -235,7 +239,8 @@ func (st *station) served(c *call) {
 	}
 	switch {
 	case c.posts:
-		// Its handler answers even where the answer is an error, and holds the worker until it has.
+		// Its handler answers even where the answer is an error, and holds the
+		// worker until it has.
 		c.state = handling
 		c.reply(err)
 	case st.handle != nil && err == nil && !c.hit:
@@ -372,11 +377,13 @@ func (st *station) kill() {
 			st.answer(c, ErrReset, st.now)
 		}
 	}
-	st.net.reset(st.Name)
+	for _, c := range st.net.open(st.Name) {
+		st.events.add(st.instants.take(st.now+1), c.reset) // one after another, as with everything that wakes a caller
+	}
 }
 
-// handleContext is the context of the server's own code: the caller's where a caller's leaving ends the work, else only the
-// values of the caller's.
+// handleContext is the context of the server's own code: the caller's where a
+// caller's leaving ends the work, else only the values of the caller's.
 func (st *station) handleContext(c *call) context.Context {
 	if st.Cancels {
 		return c.ctx

@@ -10,7 +10,8 @@ import (
 // Results are the outcomes of the variants of a scenario, in their order.
 type Results []*Result
 
-// Variant returns the result of the variant of that name, and nil if there is none.
+// Variant returns the result of the variant of that name, and nil if there is
+// none.
 func (rs Results) Variant(name string) *Result {
 	for _, r := range rs {
 		if r.Variant == name {

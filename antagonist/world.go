@@ -15,8 +15,9 @@ import (
 	"time"
 )
 
-// A World is what the code under test finds around it during a run: servers to call, a network, a source of randomness. It
-// lives inside a [testing/synctest] bubble, where time stands still until every goroutine waits.
+// A World is what the code under test finds around it during a run: servers to
+// call, a network, a source of randomness. It lives inside a [testing/synctest]
+// bubble, where time stands still until every goroutine waits.
 //
 // All methods may be called by any number of goroutines at the same time.
 type World struct {
@@ -50,7 +51,8 @@ type World struct {
 	expired  bool
 }
 
-// refusalTime is how long a caller waits for a refusal: about what a round trip within a data centre takes.
+// refusalTime is how long a caller waits for a refusal: about what a round trip
+// within a data centre takes.
 const refusalTime = 100 * time.Microsecond
 
 // A message tells the driver what a goroutine of the code under test did.
@@ -71,8 +73,8 @@ const (
 	finished // a request is
 )
 
-// compare puts the messages of an instant into an order that does not depend on the scheduler: by request, then by kind, then
-// by call.
+// compare puts the messages of an instant into an order that does not depend on
+// the scheduler: by request, then by kind, then by call.
 func (m message) compare(o message) int {
 	return cmp.Or(
 		cmp.Compare(m.group(), o.group()),
@@ -122,9 +124,11 @@ func newWorld(s Scenario, out io.Writer) *World {
 	return w
 }
 
-// Call makes one call to a modelled server and waits for the answer: nil, [ErrRefused], [ErrFailed], [ErrCut], [ErrReset], or
-// what [Server.Handle] returned. When ctx ends first it returns ctx.Err(), and the server goes on as [Server.Cancels] says.
-// Pass a context derived from that of the request: it says whose call it is.
+// Call makes one call to a modelled server and waits for the answer: nil,
+// [ErrRefused], [ErrFailed], [ErrCut], [ErrReset], or what [Server.Handle]
+// returned. When ctx ends first it returns ctx.Err(), and the server goes on as
+// [Server.Cancels] says. Pass a context derived from that of the request: it
+// says whose call it is.
 func (w *World) Call(ctx context.Context, server string) error {
 	st := w.stations[server]
 	if st == nil {
@@ -164,8 +168,9 @@ func (w *World) submit(ctx context.Context, st *station, posts bool) *call {
 	c := w.newCall(ctx, st)
 	c.posts = posts
 	if !w.post(message{kind: called, call: c, request: c.request}) {
-		// Code that goes on calling, heedless of its context, would do so for ever, since refusals take no time now.
-		if w.after.Add(1) > 1_000_000 {
+		// Code that goes on calling, heedless of its context, would do so for
+		// ever, since refusals take no time now.
+		if w.after.Add(1) > 100_000 {
 			panic("antagonist: the code under test keeps calling after the run has ended; it must stop when its context does")
 		}
 		c.reply(ErrEnded)
@@ -198,8 +203,9 @@ func (w *World) misused(err error) error {
 	return err
 }
 
-// Context returns a context that ends with the run, for goroutines that the code under test keeps in the background. They must
-// end with it: a goroutine that is left blocked fails the test.
+// Context returns a context that ends with the run, for goroutines that the
+// code under test keeps in the background. They must end with it: a goroutine
+// that is left blocked fails the test.
 func (w *World) Context() context.Context { return w.ctx }
 
 // Cleanup has f called after the run, in the bubble, the last registered first.
@@ -212,14 +218,16 @@ func (w *World) Cleanup(f func()) {
 // Elapsed returns how much of the run has passed, in virtual time.
 func (w *World) Elapsed() time.Duration { return time.Since(w.start) }
 
-// Rand returns the run's source of randomness, for jitter and samples that the code under test draws. It may be used by several
-// goroutines.
+// Rand returns the run's source of randomness, for jitter and samples that the
+// code under test draws. It may be used by several goroutines.
 func (w *World) Rand() *rand.Rand { return w.rand }
 
 // run drives the world from the first arrival until the last request has ended.
 //
-// It lets one goroutine go on at a time, waits until all are blocked again, deals with what they did, and only then lets the
-// next. That, and instants of which no two are the same, is what makes the outcome independent of the scheduler.
+// It lets one goroutine go on at a time, waits until all are blocked again,
+// deals with what they did, and only then lets the next. That, and instants of
+// which no two are the same, is what makes the outcome independent of the
+// scheduler.
 func (w *World) run(client Client) error {
 	w.plan(client)
 	timer := time.NewTimer(0)
@@ -293,8 +301,8 @@ func (w *World) expect(client Client, c Class, class int, from *arrivals, index 
 func (w *World) arrive(client Client, c Class, class, index int) {
 	r := &Request{Class: c.Name, Index: index, id: uint64(class)<<40 | uint64(index), seed: w.scenario.Seed, start: w.now}
 	if c.Patience > 0 {
-		// A shade earlier, lest it coincide with the last of several timeouts in a row, which the client would find passed or not
-		// as chance has it.
+		// A shade earlier, lest it coincide with the last of several timeouts
+		// in a row, which the client would find passed or not as chance has it.
 		r.deadline = w.instants.takeBefore(w.now + c.Patience.Nanoseconds())
 	}
 	w.log.begin(r)
@@ -348,7 +356,8 @@ func (w *World) read() {
 	clear(w.batch)
 }
 
-// answer lets the caller go on at the given instant or the first free one after it.
+// answer lets the caller go on at the given instant or the first free one after
+// it.
 func (w *World) answer(c *call, err error, at int64) {
 	w.events.add(w.instants.take(max(at, w.now+1)), func() { c.reply(err) })
 }
@@ -359,7 +368,8 @@ func (w *World) ended() bool {
 	return w.misuse != nil || w.expired || w.closing && w.arriving == 0 && w.log.inFlight == 0
 }
 
-// close ends what is left of the run, and waits until the code under test has heard of it.
+// close ends what is left of the run, and waits until the code under test has
+// heard of it.
 func (w *World) close() {
 	w.log.close(w.now)
 	w.mu.Lock()
