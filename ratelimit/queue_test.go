@@ -233,14 +233,14 @@ func TestLeaseEnds(t *testing.T) {
 //
 // Contract: 23
 func TestLastTokenOfALease(t *testing.T) {
-	const leases = 20_000
+	const leases = 50_000
 	l := New(Config{Rate: 1, Burst: 1})
 	var spent atomic.Int64
 	var done atomic.Bool
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
-			for !done.Load() {
+			for ; !done.Load(); runtime.Gosched() {
 				if l.spend() {
 					spent.Add(1)
 				}
