@@ -7,8 +7,8 @@
 // exactly Burst are, at once. Calls that find no token are refused, or wait for
 // one, first come, first served.
 //
-// The pattern: Nygard, Release It! (2nd ed., 2018), section 5.12, Governor, and
-// 5.9, Shed Load. It counters unbalanced capacities. The bucket: J. S. Turner, New
+// The patterns: Nygard, Release It! (2nd ed., 2018), sections 5.10, Shed Load, and
+// 5.12, Governor. They counter unbalanced capacities. The bucket: J. S. Turner, New
 // Directions in Communications, IEEE Communications Magazine, October 1986.
 package ratelimit
 
@@ -115,6 +115,7 @@ type Limiter struct {
 func New(cfg Config) *Limiter {
 	l := newLimiter(newSettings(cfg), "")
 	telemetry.Observe(l.meter, l, func(l *Limiter, o metric.Observer) { l.observe(o, l.Stats()) })
+	telemetry.Register(l.meter, l, func(l *Limiter) stability.Point { return l.point(l.Stats()) })
 	return l
 }
 
