@@ -36,6 +36,7 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 		func(key string) *Breaker { return newBreaker(s, key) },
 		(*Breaker).forgettable, nil)
 	telemetry.Observe(s.meter, g, func(g *Group, o metric.Observer) { g.observe(o, g.sum, g.inStates()) })
+	telemetry.Register(s.meter, g, (*Group).point)
 	return g
 }
 

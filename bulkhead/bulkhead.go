@@ -101,6 +101,7 @@ const waiting = 1 << 62
 func New(cfg Config) *Bulkhead {
 	b := newBulkhead(newSettings(cfg), "")
 	telemetry.Observe(b.meter, b, func(b *Bulkhead, o metric.Observer) { b.observe(o, b.Stats()) })
+	telemetry.Register(b.meter, b, func(b *Bulkhead) stability.Point { return b.point(b.Stats()) })
 	return b
 }
 

@@ -35,6 +35,11 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 		func(key string) *Bulkhead { return newBulkhead(s, key) },
 		(*Bulkhead).forgettable, nil)
 	telemetry.Observe(s.meter, g, func(g *Group, o metric.Observer) { g.observe(o, g.Stats()) })
+	telemetry.Register(s.meter, g, func(g *Group) stability.Point {
+		p := g.point(g.Stats())
+		p.Keys = g.members.Len()
+		return p
+	})
 	return g
 }
 

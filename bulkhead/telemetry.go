@@ -1,8 +1,11 @@
 package bulkhead
 
 import (
+	"fmt"
+
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
 
@@ -42,4 +45,20 @@ func (s *settings) observe(o metric.Observer, f Stats) {
 	o.ObserveInt64(s.limits, int64(f.Limit), s.attrs)
 	o.ObserveInt64(s.queueUsage, int64(f.Queued), s.attrs)
 	o.ObserveInt64(s.queueLimits, int64(f.QueueLimit), s.attrs)
+}
+
+// point is what a bulkhead, or a Group, is listed as among the points of a process.
+func (s *settings) point(f Stats) stability.Point {
+	p := stability.Point{
+		Limits:  map[string]string{"limit": fmt.Sprint(f.Limit)},
+		Calls:   f.Calls,
+		Figures: map[string]float64{"in_use": float64(f.InUse), "queued": float64(f.Queued)},
+	}
+	if f.QueueLimit > 0 {
+		p.Limits["queue"] = fmt.Sprint(f.QueueLimit)
+	}
+	if s.cfg.MaxWait > 0 {
+		p.Limits["max_wait"] = s.cfg.MaxWait.String()
+	}
+	return p
 }

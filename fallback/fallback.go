@@ -50,6 +50,7 @@ type Fallback struct {
 func New(cfg Config) *Fallback {
 	f := &Fallback{settings: newSettings(cfg)}
 	telemetry.Observe(f.meter, f, func(f *Fallback, o metric.Observer) { f.observe(o, f.Stats()) })
+	telemetry.Register(f.meter, f, (*Fallback).point)
 	return f
 }
 

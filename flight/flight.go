@@ -110,6 +110,7 @@ func New[T any](cfg Config) *Flights[T] {
 	f := &Flights[T]{settings: newSettings(cfg), calls: map[string]*call[T]{}}
 	f.kept = shelf[T]{max: f.cfg.MaxStale, maxAge: f.cfg.StaleIfError, byKey: map[string]*list.Element{}}
 	telemetry.Observe(f.meter, f, func(f *Flights[T], o metric.Observer) { f.observe(o, f.Stats()) })
+	telemetry.Register(f.meter, f, func(f *Flights[T]) stability.Point { return f.point(f.Stats()) })
 	return f
 }
 

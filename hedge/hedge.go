@@ -131,6 +131,7 @@ func New(cfg Config) *Hedge {
 		h.latencies = newLatencies(cfg.Percentile)
 	}
 	telemetry.Observe(h.instruments.meter, h, func(h *Hedge, o metric.Observer) { h.instruments.observe(o, h.Stats()) })
+	telemetry.Register(h.instruments.meter, h, (*Hedge).point)
 	return h
 }
 

@@ -133,6 +133,7 @@ func New(cfg Config) *Retry {
 	cfg = cfg.withDefaults()
 	r := &Retry{cfg: cfg, instruments: newInstruments(cfg)}
 	telemetry.Observe(r.instruments.meter, r, func(r *Retry, o metric.Observer) { r.instruments.observe(o, r.Stats()) })
+	telemetry.Register(r.instruments.meter, r, (*Retry).point)
 	return r
 }
 

@@ -139,6 +139,7 @@ func NewHandler(next http.Handler, cfg HandlerConfig) *Handler {
 	}
 	h := &Handler{cfg: cfg, next: next, instruments: newHandlerTelemetry(cfg)}
 	telemetry.Observe(h.instruments.meter, h, func(h *Handler, o metric.Observer) { h.observe(o) })
+	telemetry.Register(h.instruments.meter, h, (*Handler).point)
 	return h
 }
 

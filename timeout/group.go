@@ -36,6 +36,11 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 		func(key string) *Timeout { return newTimeout(s, key) },
 		(*Timeout).forgettable, nil)
 	telemetry.Observe(s.meter, g, func(g *Group, o metric.Observer) { g.observe(o, g.Stats()) })
+	telemetry.Register(s.meter, g, func(g *Group) stability.Point {
+		p := g.Stats().point()
+		p.Keys = g.members.Len()
+		return p
+	})
 	return g
 }
 

@@ -79,6 +79,7 @@ type Timeout struct {
 func New(cfg Config) *Timeout {
 	t := newTimeout(newSettings(cfg), "")
 	telemetry.Observe(t.meter, t, func(t *Timeout, o metric.Observer) { t.observe(o, t.Stats()) })
+	telemetry.Register(t.meter, t, func(t *Timeout) stability.Point { return t.Stats().point() })
 	return t
 }
 

@@ -34,8 +34,9 @@ const (
 // attributes stability.policy and stability.name.
 type Meter struct {
 	metric.Meter
-	attrs       []attribute.KeyValue
-	observables []metric.Observable
+	policy, name string
+	attrs        []attribute.KeyValue
+	observables  []metric.Observable
 }
 
 // NewMeter returns the Meter for a policy. A nil provider is the global one.
@@ -47,7 +48,7 @@ func NewMeter(mp metric.MeterProvider, policy, name string) *Meter {
 	if name != "" {
 		attrs = append(attrs, KeyName.String(name))
 	}
-	return &Meter{Meter: mp.Meter(Scope), attrs: attrs}
+	return &Meter{Meter: mp.Meter(Scope), policy: policy, name: name, attrs: attrs}
 }
 
 // With returns the attributes of the policy and more, ready for an observation or
@@ -105,6 +106,20 @@ func Observe[T any](m *Meter, owner *T, f func(*T, metric.Observer)) {
 	if err == nil {
 		runtime.AddCleanup(owner, func(reg metric.Registration) { handle(reg.Unregister()) }, reg)
 	}
+}
+
+// Register makes a policy that has a name one of the [stability.Points]. read leaves
+// Policy and Name to it.
+func Register[T any](m *Meter, owner *T, read func(*T) stability.Point) {
+	if m.name == "" {
+		return
+	}
+	policy, name := m.policy, m.name
+	stability.Register(owner, func(owner *T) stability.Point {
+		p := read(owner)
+		p.Policy, p.Name = policy, name
+		return p
+	})
 }
 
 // handle passes on what an SDK makes of an instrument. It is never a reason to

@@ -1,0 +1,155 @@
+package stability
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"weak"
+)
+
+// A Point is a place at which the process may fail and has a policy against that:
+// what is guarded, within which limits, who answers for it, and how it stands.
+type Point struct {
+	Policy string `json:"policy"` // the pattern: "breaker", "bulkhead", …
+	Name   string `json:"name"`   // the policy's Config.Name
+
+	Guards string `json:"guards,omitempty"` // of the [Description] of the name, as are Owner and Note
+	Owner  string `json:"owner,omitempty"`
+	Note   string `json:"note,omitempty"`
+
+	// State is what the policy does with calls, such as "open"; "" where a policy
+	// has no states.
+	State string `json:"state,omitempty"`
+	// Keys is how many members a Group has; 0 for a policy that is not a Group.
+	Keys int `json:"keys,omitempty"`
+	// Limits are what the policy was configured with, or was set to since.
+	Limits map[string]string `json:"limits,omitempty"`
+	// Calls is how calls have ended, and Figures what else is counted or measured;
+	// of a Group, of all its members.
+	Calls   Calls              `json:"calls"`
+	Figures map[string]float64 `json:"figures,omitempty"`
+}
+
+// A Description is what people know about a dependency and its policies do not.
+type Description struct {
+	Guards string // what is guarded: "card payments at Acme, over HTTPS"
+	Owner  string // who answers for it: a team, a rota
+	Note   string // what to know when it fails: a runbook, what degrades
+}
+
+// The register holds the policies weakly: it keeps none of them alive.
+var register struct {
+	mu           sync.Mutex
+	next         uint64
+	points       map[uint64]func() (Point, bool)
+	descriptions map[string]Description
+}
+
+// Describe says what the policies of a name guard. It may be called before they
+// exist; the last call for a name counts.
+func Describe(name string, d Description) {
+	register.mu.Lock()
+	defer register.mu.Unlock()
+	if register.descriptions == nil {
+		register.descriptions = map[string]Description{}
+	}
+	register.descriptions[name] = d
+}
+
+// Register makes a policy one of the [Points], until owner is no longer reachable.
+// The policies of this module that have a name do it when they are made; it is
+// for those who write a policy of their own. read is called for each reading, by
+// any goroutine, and must neither block nor keep what it is given.
+func Register[T any](owner *T, read func(*T) Point) {
+	w := weak.Make(owner)
+	register.mu.Lock()
+	defer register.mu.Unlock()
+	if register.points == nil {
+		register.points = map[uint64]func() (Point, bool){}
+	}
+	register.next++
+	id := register.next
+	register.points[id] = func() (Point, bool) {
+		if owner := w.Value(); owner != nil {
+			return read(owner), true
+		}
+		return Point{}, false
+	}
+	runtime.AddCleanup(owner, unregister, id)
+}
+
+func unregister(id uint64) {
+	register.mu.Lock()
+	defer register.mu.Unlock()
+	delete(register.points, id)
+}
+
+// PointList is a reading of all points of a process. Its JSON is an array.
+type PointList []Point
+
+// Points returns a reading of every named policy in the process, in the order of
+// their names, policies and making.
+func Points() PointList {
+	register.mu.Lock()
+	ids := slices.Sorted(maps.Keys(register.points))
+	reads := make([]func() (Point, bool), len(ids))
+	for i, id := range ids {
+		reads[i] = register.points[id]
+	}
+	descriptions := maps.Clone(register.descriptions)
+	register.mu.Unlock()
+
+	// Policies are read without the lock: reading one takes its own.
+	list := PointList{}
+	for _, read := range reads {
+		p, ok := read()
+		if !ok {
+			continue
+		}
+		d := descriptions[p.Name]
+		p.Guards, p.Owner, p.Note = d.Guards, d.Owner, d.Note
+		list = append(list, p)
+	}
+	slices.SortStableFunc(list, func(a, b Point) int {
+		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Policy, b.Policy))
+	})
+	return list
+}
+
+// JSON returns the list as indented JSON.
+func (l PointList) JSON() []byte {
+	text, err := json.MarshalIndent(l, "", "  ")
+	if err != nil { // a figure that is not a number
+		return fmt.Appendf(nil, "%q\n", err.Error())
+	}
+	return append(text, '\n')
+}
+
+// Markdown returns the list as a table.
+func (l PointList) Markdown() string {
+	var b strings.Builder
+	b.WriteString("| name | policy | guards | owner | limits | state | succeeded | failed | ignored | rejected | note |\n" +
+		"|---|---|---|---|---|---|--:|--:|--:|--:|---|\n")
+	for _, p := range l {
+		var limits []string
+		for _, name := range slices.Sorted(maps.Keys(p.Limits)) {
+			limits = append(limits, name+" "+p.Limits[name])
+		}
+		policy := p.Policy
+		if p.Keys > 0 {
+			policy = fmt.Sprintf("%s × %d", policy, p.Keys)
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %d | %d | %d | %d | %s |\n",
+			cell(p.Name), cell(policy), cell(p.Guards), cell(p.Owner), cell(strings.Join(limits, ", ")), cell(p.State),
+			p.Calls.Succeeded, p.Calls.Failed, p.Calls.Ignored, p.Calls.Rejected, cell(p.Note))
+	}
+	return b.String()
+}
+
+// cell keeps a text within its cell.
+var cell = strings.NewReplacer("|", "\\|", "\n", " ", "\r", " ").Replace

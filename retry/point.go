@@ -1,0 +1,33 @@
+package retry
+
+import (
+	"math"
+	"strconv"
+
+	"github.com/crumplezone/stability"
+)
+
+// point is what a retry is listed as among the points of a process.
+func (r *Retry) point() stability.Point {
+	s := r.Stats()
+	p := stability.Point{
+		Limits: map[string]string{
+			"attempts": strconv.Itoa(r.cfg.Attempts),
+			"base":     r.cfg.Base.String(),
+			"max":      r.cfg.Max.String(),
+			"budget":   "unlimited",
+		},
+		Calls: s.Calls,
+		Figures: map[string]float64{
+			"attempts":    float64(s.Attempts),
+			"exhausted":   float64(s.Exhausted),
+			"over_budget": float64(s.OverBudget),
+			"out_of_time": float64(s.OutOfTime),
+		},
+	}
+	if s.Budget.Limit < math.MaxInt64 {
+		p.Limits["budget"] = strconv.FormatInt(s.Budget.Limit, 10)
+		p.Figures["budget_spent"] = float64(s.Budget.Spent)
+	}
+	return p
+}
