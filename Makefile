@@ -1,9 +1,9 @@
 # Shorthand for what is done often. What the checks are stands in .ci/run.
 .DEFAULT_GOAL := help
-.PHONY: help check quick test lint fuzz api contract telemetry demo
+.PHONY: help check quick test lint fuzz api contract telemetry demo bench bench-report conformance instructions
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 check: ## all checks that a change must pass, from install to readme (see CONTRIBUTING.md)
 	@.ci/run
@@ -32,3 +32,15 @@ telemetry: ## write the tables of instruments and events in TELEMETRY.md
 
 demo: ## a storefront with and without the library while an upstream hangs, in a minute
 	go run ./examples/storefront
+
+bench: ## the benchmarks beside those of other libraries, as Go benchmarks; some with BENCH='breaker|retry'
+	go test -run '^$$' -bench 'Rows/($(BENCH))' ./bench
+
+bench-report: ## write BENCHMARKS.md, in about seven minutes on a quiet machine
+	go run ./bench/cmd/report
+
+conformance: ## write docs/CONFORMANCE.md: which libraries keep which promises
+	go test -count=1 -run '^TestConformance$$' ./bench/conformance -update
+
+instructions: ## the instructions of the hot paths against bench/instructions.txt
+	go run ./bench/cmd/instructions
