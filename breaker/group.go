@@ -34,7 +34,7 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 	g := &Group{settings: s}
 	g.members = keyed.New(keys,
 		func(key string) *Breaker { return newBreaker(s, key) },
-		(*Breaker).forgettable, nil)
+		(*Breaker).forgettable)
 	telemetry.Observe(s.meter, g, func(g *Group, o metric.Observer) { g.observe(o, g.sum, g.inStates()) })
 	telemetry.Register(s.meter, g, (*Group).point)
 	return g

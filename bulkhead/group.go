@@ -33,7 +33,7 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 	g := &Group{settings: s}
 	g.members = keyed.New(keys,
 		func(key string) *Bulkhead { return newBulkhead(s, key) },
-		(*Bulkhead).forgettable, nil)
+		(*Bulkhead).forgettable)
 	telemetry.Observe(s.meter, g, func(g *Group, o metric.Observer) { g.observe(o, g.Stats()) })
 	telemetry.Register(s.meter, g, func(g *Group) stability.Point {
 		p := g.point(g.Stats())

@@ -34,7 +34,7 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 	g := &Group{settings: s}
 	g.members = keyed.New(keys,
 		func(key string) *Timeout { return newTimeout(s, key) },
-		(*Timeout).forgettable, nil)
+		(*Timeout).forgettable)
 	telemetry.Observe(s.meter, g, func(g *Group, o metric.Observer) { g.observe(o, g.Stats()) })
 	telemetry.Register(s.meter, g, func(g *Group) stability.Point {
 		p := g.Stats().point()

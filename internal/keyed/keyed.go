@@ -45,7 +45,7 @@ type Map[T any] struct {
 	keys        stability.Keys
 	create      func(key string) *T
 	forgettable func(*T) bool
-	forget      func(*T)
+	forget      func(*T) // for tests: told of each member that is dropped
 
 	table table[T]
 
@@ -83,19 +83,15 @@ func (e *member[T]) mark() bool {
 // New returns an empty Map. keys must be valid; their defaults are applied here.
 //
 // create makes the member of a key; forgettable tells whether dropping one loses
-// nothing; forget, which may be nil, is told once of each that was dropped. All
-// three are called with the Map locked.
-func New[T any](keys stability.Keys, create func(key string) *T, forgettable func(*T) bool, forget func(*T)) *Map[T] {
+// nothing. Both are called with the Map locked.
+func New[T any](keys stability.Keys, create func(key string) *T, forgettable func(*T) bool) *Map[T] {
 	if keys.Max == 0 {
 		keys.Max = defaultMax
 	}
 	if keys.IdleFor == 0 {
 		keys.IdleFor = defaultIdleFor
 	}
-	if forget == nil {
-		forget = func(*T) {}
-	}
-	m := &Map[T]{keys: keys, create: create, forgettable: forgettable, forget: forget, steps: maxSteps}
+	m := &Map[T]{keys: keys, create: create, forgettable: forgettable, steps: maxSteps}
 	m.table.init()
 	return m
 }
@@ -232,7 +228,9 @@ func (m *Map[T]) visit(now time.Time, idleFor time.Duration) visited {
 func (m *Map[T]) drop(e *member[T]) {
 	m.unlink(e)
 	m.table.remove(e)
-	m.forget(e.value)
+	if m.forget != nil {
+		m.forget(e.value)
+	}
 }
 
 // link puts e right behind the hand, which comes to it last.

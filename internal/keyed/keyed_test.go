@@ -91,7 +91,7 @@ func TestBoundHolds(t *testing.T) {
 		forgotten atomic.Int64
 	}
 	var made, forgotten atomic.Int64
-	m := New(stability.Keys{Max: bound},
+	m := newTold(stability.Keys{Max: bound},
 		func(key string) *counted { made.Add(1); return &counted{key: key} },
 		func(c *counted) bool { return c.inUse.Load() == 0 },
 		func(c *counted) { c.forgotten.Add(1); forgotten.Add(1) })
@@ -204,7 +204,7 @@ func TestIdleFor(t *testing.T) {
 func TestSearchIsBounded(t *testing.T) {
 	const bound = 20_000
 	looked := 0
-	m := New(stability.Keys{Max: bound},
+	m := newTold(stability.Keys{Max: bound},
 		func(key string) *thing { return &thing{key: key, pinned: true} },
 		func(t *thing) bool { looked++; return !t.pinned }, nil)
 	for n := range bound {
@@ -257,7 +257,7 @@ func TestFoundAndDropped(t *testing.T) {
 // A member that is asked for while the hand makes up its mind is not dropped.
 func TestAskedForWhileLookedAt(t *testing.T) {
 	var m *Map[thing]
-	m = New(stability.Keys{Max: 2},
+	m = newTold(stability.Keys{Max: 2},
 		func(key string) *thing { return &thing{key: key} },
 		func(t *thing) bool { return m.Get(t.key) == t && t.key == "a" },
 		func(t *thing) { t.forgotten++ })
@@ -271,7 +271,7 @@ func TestAskedForWhileLookedAt(t *testing.T) {
 // A panic of create leaves the map as it was.
 func TestCreatePanics(t *testing.T) {
 	fail := true
-	m := New(stability.Keys{}, func(key string) *thing {
+	m := newTold(stability.Keys{}, func(key string) *thing {
 		if fail {
 			panic("create")
 		}

@@ -21,7 +21,7 @@ type thing struct {
 }
 
 func newThings(keys stability.Keys) *Map[thing] {
-	return New(keys,
+	return newTold(keys,
 		func(key string) *thing { return &thing{key: key} },
 		func(t *thing) bool { return !t.pinned },
 		func(t *thing) { t.forgotten++ })
@@ -183,4 +183,11 @@ func checkModel(rt *rapid.T) {
 		"pin":  func(rt *rapid.T) { s.pin(rapid.IntRange(0, maxMembers).Draw(rt, "member")) },
 		"wait": func(rt *rapid.T) { time.Sleep(time.Duration(rapid.IntRange(1, 90).Draw(rt, "seconds")) * time.Second) },
 	})
+}
+
+// newTold is New with somebody to tell of each member that is dropped.
+func newTold[T any](keys stability.Keys, create func(key string) *T, forgettable func(*T) bool, forget func(*T)) *Map[T] {
+	m := New(keys, create, forgettable)
+	m.forget = forget
+	return m
 }
