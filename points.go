@@ -18,9 +18,9 @@ type Point struct {
 	Policy string `json:"policy"` // the pattern: "breaker", "bulkhead", …
 	Name   string `json:"name"`   // the policy's Config.Name
 
-	Guards string `json:"guards,omitempty"` // of the [Description] of the name, as are Owner and Note
-	Owner  string `json:"owner,omitempty"`
-	Note   string `json:"note,omitempty"`
+	Guards string `json:"guards,omitempty"` // as [Describe] was told for the name
+	Owner  string `json:"owner,omitempty"`  // likewise
+	Note   string `json:"note,omitempty"`   // likewise
 
 	// State is what the policy does with calls, such as "open"; "" where a policy
 	// has no states.

@@ -76,7 +76,7 @@ func chart(r *Result, q Requirement, broken []int) string {
 			return false
 		}))
 	}
-	if from, to, any := r.Scenario.disturbance(); any {
+	if from, to, disturbed := r.Scenario.disturbance(); disturbed {
 		width := time.Duration(each) * time.Second
 		row("trouble", " ", marks(columns, func(column int) bool {
 			at := time.Duration(column) * width

@@ -2,6 +2,7 @@ package antagonist
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -204,8 +205,8 @@ func (f *front) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	switch {
-	case c.err == nil || c.err == ErrCut || c.err == ErrFailed:
-	case c.err == ErrRefused && !c.shut:
+	case c.err == nil || errors.Is(c.err, ErrCut) || errors.Is(c.err, ErrFailed):
+	case errors.Is(c.err, ErrRefused) && !c.shut:
 		http.Error(rw, "queue full", http.StatusServiceUnavailable)
 		return
 	default:
@@ -213,11 +214,11 @@ func (f *front) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 	failed := c.err
 	defer func() { f.post(message{kind: handled, call: c, err: failed}) }()
-	if c.err == ErrFailed {
+	if errors.Is(c.err, ErrFailed) {
 		http.Error(rw, "failed", http.StatusInternalServerError)
 		return
 	}
-	if c.err == ErrCut {
+	if errors.Is(c.err, ErrCut) {
 		rw = &cutter{rw}
 	}
 	started := time.Now()
@@ -228,7 +229,7 @@ func (f *front) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	if c.slow > 1 {
 		f.sleep(time.Duration(float64(time.Since(started)) * (c.slow - 1)))
 	}
-	if c.err == ErrCut {
+	if errors.Is(c.err, ErrCut) {
 		panic(http.ErrAbortHandler)
 	}
 }

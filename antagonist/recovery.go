@@ -10,8 +10,8 @@ const (
 
 // recovery works out whether goodput came back after the last disturbance.
 func (r *Result) recovery() {
-	from, to, any := r.Scenario.disturbance()
-	if r.Disturbed = any; !any {
+	from, to, disturbed := r.Scenario.disturbance()
+	if r.Disturbed = disturbed; !disturbed {
 		return
 	}
 	r.RecoveredAfter, r.Recovered = r.Series.recovery(from, to)

@@ -156,7 +156,7 @@ func (rs Results) page(title string) page {
 	if err != nil {
 		panic(err) // numbers and names; NaN is kept out
 	}
-	p.Data = template.JS(encoded)
+	p.Data = template.JS(encoded) //nolint:gosec // json.Marshal escapes what could end a script.
 	return p
 }
 
@@ -286,17 +286,17 @@ func (rs Results) plots() []plot {
 	})
 	server := func(title, note, name string, of func(ServerSecond) int) {
 		p := plot{Title: title, Note: note, Format: "count"}
-		any := false
+		drawn := false
 		p.Lines = rs.series(func(r *Result, i int) (float64, bool) {
 			s := r.Server(name)
 			if s == nil {
 				return 0, false
 			}
 			v := of(s.Seconds[i])
-			any = any || v > 0
+			drawn = drawn || v > 0
 			return float64(v), true
 		})
-		if any {
+		if drawn {
 			plots = append(plots, p)
 		}
 	}

@@ -2,6 +2,7 @@ package antagonist
 
 import (
 	"bufio"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -201,7 +202,7 @@ func openBrowser(t *testing.T, path string) *browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	command := exec.Command(path, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--remote-debugging-pipe",
+	command := exec.CommandContext(context.Background(), path, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--remote-debugging-pipe",
 		"--user-data-dir="+t.TempDir(), "about:blank")
 	command.ExtraFiles = []*os.File{theirs, written}
 	if err := command.Start(); err != nil {

@@ -162,7 +162,7 @@ func (r Requirement) validate(s Scenario) error {
 		return fmt.Errorf("judges the run as a whole; leave out Between and Overall")
 	}
 	if strings.HasPrefix(r.name, "RecoversWithin") {
-		if _, to, any := s.disturbance(); !any {
+		if _, to, disturbed := s.disturbance(); !disturbed {
 			return fmt.Errorf("there is nothing to recover from: neither a fault nor a spike")
 		} else if to+time.Second > s.For {
 			return fmt.Errorf("the trouble ends at %v and the run at %v: let it run on, to see whether it recovers", to, s.For)
@@ -173,7 +173,7 @@ func (r Requirement) validate(s Scenario) error {
 
 // A Violation is a requirement that did not hold.
 type Violation struct {
-	Requirement Requirement
+	Requirement Requirement // the one that did not hold
 	// Seconds are those in which it did not hold; empty for one that is judged
 	// as a whole.
 	Seconds []int
@@ -202,32 +202,32 @@ func (r *Result) Check(requirements ...Requirement) []error {
 	return broken
 }
 
-func (q Requirement) check(r *Result) *Violation {
-	v := &Violation{Requirement: q}
-	if q.judge != nil {
-		err := q.judge(r, q.class)
+func (r Requirement) check(result *Result) *Violation {
+	v := &Violation{Requirement: r}
+	if r.judge != nil {
+		err := r.judge(result, r.class)
 		if err == nil {
 			return nil
 		}
-		v.message = fmt.Sprintf("%v: %v", q, err)
-		v.chart = chart(r, q, nil)
+		v.message = fmt.Sprintf("%v: %v", r, err)
+		v.chart = chart(result, r, nil)
 		return v
 	}
-	first, last := 0, len(r.Seconds)
-	if q.to != 0 {
-		first, last = int((q.from+time.Second-1)/time.Second), int(q.to/time.Second)
+	first, last := 0, len(result.Seconds)
+	if r.to != 0 {
+		first, last = int((r.from+time.Second-1)/time.Second), int(r.to/time.Second)
 	}
-	if q.overall {
-		got, ok := q.metric.of(r, q.class, first, last)
-		if !ok || q.holds(got) {
+	if r.overall {
+		got, ok := r.metric.of(result, r.class, first, last)
+		if !ok || r.holds(got) {
 			return nil
 		}
-		v.message = fmt.Sprintf("%v: it was %s", q, q.metric.format(got))
-		v.chart = chart(r, q, nil)
+		v.message = fmt.Sprintf("%v: it was %s", r, r.metric.format(got))
+		v.chart = chart(result, r, nil)
 		return v
 	}
 	for i := first; i < last; i++ {
-		if got, ok := q.metric.of(r, q.class, i, i+1); ok && !q.holds(got) {
+		if got, ok := r.metric.of(result, r.class, i, i+1); ok && !r.holds(got) {
 			v.Seconds = append(v.Seconds, i)
 		}
 	}
@@ -235,20 +235,20 @@ func (q Requirement) check(r *Result) *Violation {
 		return nil
 	}
 	at := v.Seconds[0]
-	got, _ := q.metric.of(r, q.class, at, at+1)
-	v.message = fmt.Sprintf("%v: second %d had %s", q, at, q.metric.format(got))
+	got, _ := r.metric.of(result, r.class, at, at+1)
+	v.message = fmt.Sprintf("%v: second %d had %s", r, at, r.metric.format(got))
 	if n := len(v.Seconds); n > 1 {
 		v.message += fmt.Sprintf("; broken in %d of %d seconds: %s", n, last-first, ranges(v.Seconds))
 	}
-	v.chart = chart(r, q, v.Seconds)
+	v.chart = chart(result, r, v.Seconds)
 	return v
 }
 
-func (q Requirement) holds(got float64) bool {
-	if q.atMost {
-		return got <= q.limit
+func (r Requirement) holds(got float64) bool {
+	if r.atMost {
+		return got <= r.limit
 	}
-	return got >= q.limit
+	return got >= r.limit
 }
 
 // ranges writes ascending numbers as "3, 7-12"; beyond the sixth range it says

@@ -53,9 +53,9 @@ type Second struct {
 // A Series is what became of the requests of a class, second by second and in
 // sum.
 type Series struct {
-	Name    string
-	Seconds []Second
-	Counts  // in sum
+	Name    string   // of the class; "" for all together
+	Seconds []Second // one for each second of the run
+	Counts           // in sum
 	// InFlight and Goroutines are the highest of all seconds.
 	InFlight, Goroutines int
 
@@ -87,8 +87,8 @@ func (s ServerSecond) plus(o ServerSecond) ServerSecond {
 // A ServerSeries is what happened in a server, second by second and in sum. The
 // sum includes what came after the last second, while the run drained.
 type ServerSeries struct {
-	Name    string
-	Seconds []ServerSecond
+	Name    string         // of the server
+	Seconds []ServerSecond // one for each second of the run
 	ServerSecond
 }
 

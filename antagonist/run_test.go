@@ -95,7 +95,7 @@ func TestWhatTheUserSees(t *testing.T) {
 		"stuck":             {"deadlock", "run_test.go"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			command := exec.Command(os.Args[0], "-test.run=^TestScript$", "-test.timeout=1m")
+			command := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestScript$", "-test.timeout=1m")
 			command.Env = append(os.Environ(), scriptVariable+"="+name)
 			output, err := command.CombinedOutput()
 			if err == nil {

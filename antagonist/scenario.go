@@ -287,15 +287,15 @@ func (s Scenario) withDefaults() Scenario {
 
 // disturbance returns the span from the first instant of trouble, a fault or a
 // spike of the load, to the last.
-func (s Scenario) disturbance() (from, to time.Duration, any bool) {
+func (s Scenario) disturbance() (from, to time.Duration, disturbed bool) {
 	from = s.For
 	for _, f := range s.Faults {
-		from, to, any = min(from, f.From), max(to, f.To), true
+		from, to, disturbed = min(from, f.From), max(to, f.To), true
 	}
 	for _, c := range s.Load {
 		if c.Rate.to > 0 {
-			from, to, any = min(from, c.Rate.from), max(to, c.Rate.to), true
+			from, to, disturbed = min(from, c.Rate.from), max(to, c.Rate.to), true
 		}
 	}
-	return from, to, any
+	return from, to, disturbed
 }
