@@ -154,14 +154,20 @@ func (a *attempt) leave(err error) {
 		return
 	}
 	// The user's Classify may panic: the attempt counts as failed then.
-	verdict := error(stability.ErrNoReturn)
-	defer func() { a.passes.leave(0, verdict) }()
+	outcome, verdict := stability.Failure, error(stability.ErrNoReturn)
+	defer func() {
+		if a.sent {
+			a.t.limits.count(a.clock.Context, outcome, a.clock.ended())
+		}
+		a.passes.leave(0, verdict)
+	}()
 	switch {
 	case err == stability.ErrNoReturn: //nolint:errorlint // The sentinel itself.
 	case a.upgraded:
-		verdict = nil
+		outcome, verdict = stability.Success, nil
 	default:
-		verdict = told(a.judge(err))
+		outcome = a.judge(err)
+		verdict = told(outcome)
 	}
 }
 

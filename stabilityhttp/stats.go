@@ -6,6 +6,7 @@ import (
 	"github.com/crumplezone/stability/hedge"
 	"github.com/crumplezone/stability/ratelimit"
 	"github.com/crumplezone/stability/retry"
+	"github.com/crumplezone/stability/timeout"
 )
 
 // Gates are the gates of a host. Those that are left out are nil, which has the
@@ -26,22 +27,28 @@ func (t *Transport) Gates(key string) Gates {
 	return Gates{t.limiters.Get(key), t.bulkheads.Get(key), t.breakers.Get(key)}
 }
 
-// Stats is what a [Transport] is doing and has done, over all hosts.
-type Stats struct {
-	Retry     retry.Stats
-	Hedge     hedge.Stats
+// TransportStats is what a [Transport] is doing and has done, over all hosts.
+type TransportStats struct {
+	// Retry counts requests, however many attempts each took. A response that is
+	// not to be retried is a success for it, whatever its status.
+	Retry retry.Stats
+	Hedge hedge.Stats
+	// Attempts counts what was sent, as TransportConfig.Classify judges it, and of
+	// that what a time limit ended; After is the attempt timeout.
+	Attempts  timeout.Stats
 	RateLimit ratelimit.Stats
 	Bulkhead  bulkhead.Stats
 }
 
-// Stats returns a reading of the moment.
-func (t *Transport) Stats() Stats {
+// Stats returns a reading of the moment. The parts that are left out read zero.
+func (t *Transport) Stats() TransportStats {
 	if t == nil {
-		return Stats{}
+		return TransportStats{}
 	}
-	return Stats{
+	return TransportStats{
 		Retry:     t.retry.Stats(),
 		Hedge:     t.hedge.Stats(),
+		Attempts:  t.limits.stats(),
 		RateLimit: t.limiters.Stats(),
 		Bulkhead:  t.bulkheads.Stats(),
 	}

@@ -45,6 +45,7 @@ type Transport struct {
 	deadlineHeader string        // "": none
 	nearlyAll      string        // what deadlineHeader says when hardly any time has passed
 
+	limits      *limits
 	retry       *retry.Retry
 	customRetry bool // TransportConfig.Retryable is not Retryable
 	hedge       *hedge.Hedge
@@ -75,6 +76,7 @@ func NewTransport(base http.RoundTripper, cfg TransportConfig) *Transport {
 	if cfg.on(PartAttemptTimeout) {
 		t.patience = cfg.AttemptTimeout
 	}
+	t.limits = newLimits(cfg, t.patience)
 	if cfg.on(PartDeadlineHeader) {
 		t.deadlineHeader = http.CanonicalHeaderKey(cfg.DeadlineHeader)
 		t.nearlyAll = formatDeadline(t.timeout - 1)

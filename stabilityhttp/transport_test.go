@@ -262,6 +262,10 @@ func TestTimeLimits(t *testing.T) {
 				}
 				synctest.Wait()
 				requireCalls(t, rt, bubbleURL, c.calls)
+				attempts := rt.Stats().Attempts
+				require.Equal(t, c.calls, attempts.Calls)
+				require.Equal(t, c.ours, attempts.Exceeded == 1)
+				require.Equal(t, 3*time.Second, attempts.After)
 			})
 		})
 	}
