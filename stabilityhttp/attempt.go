@@ -134,6 +134,9 @@ func (a *attempt) receive(resp *http.Response) {
 	default:
 		resp.Body = (*body)(a)
 		a.answered.Store(true)
+		if a.clock.Err() != nil { // and it may have ended too early for contextEnded
+			a.contextEnded()
+		}
 	}
 }
 

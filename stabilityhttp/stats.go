@@ -9,8 +9,8 @@ import (
 	"github.com/crumplezone/stability/timeout"
 )
 
-// Gates are the gates of a host. Those that are left out are nil, which has the
-// figures of a gate that nobody ever passed.
+// Gates are the gates of a host: RateLimit, Bulkhead and Breaker. Those that are left
+// out are nil, which has the figures of a gate that nobody ever passed.
 type Gates struct {
 	RateLimit *ratelimit.Limiter
 	Bulkhead  *bulkhead.Bulkhead
@@ -32,12 +32,15 @@ type TransportStats struct {
 	// Retry counts requests, however many attempts each took. A response that is
 	// not to be retried is a success for it, whatever its status.
 	Retry retry.Stats
+	// Hedge counts the attempts that could have been hedged.
 	Hedge hedge.Stats
 	// Attempts counts what was sent, as TransportConfig.Classify judges it, and of
 	// that what a time limit ended; After is the attempt timeout.
-	Attempts  timeout.Stats
+	Attempts timeout.Stats
+	// RateLimit is the sum over all hosts.
 	RateLimit ratelimit.Stats
-	Bulkhead  bulkhead.Stats
+	// Bulkhead is the sum over all hosts.
+	Bulkhead bulkhead.Stats
 }
 
 // Stats returns a reading of the moment. The parts that are left out read zero.
