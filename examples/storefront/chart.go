@@ -207,7 +207,7 @@ func (s summary) charts() []chart {
 	within := s.Options.within
 
 	goodShare := func(counts func(answer) bool) []series {
-		return s.each(t, func(r result) []float64 {
+		return s.each(func(r result) []float64 {
 			bins := make([]share, t.bins())
 			for _, a := range r.answers {
 				if i := t.index(a.at); i >= 0 && counts(a) {
@@ -220,7 +220,7 @@ func (s summary) charts() []chart {
 	percent := scale{max: 100, ticks: []float64{0, 25, 50, 75, 100}, format: func(v float64) string { return fmt.Sprintf("%.0f %%", math.Floor(v)) }}
 
 	quantile := func(p float64) []series {
-		return s.each(t, func(r result) []float64 {
+		return s.each(func(r result) []float64 {
 			bins := make([][]time.Duration, t.bins())
 			for _, a := range r.answers {
 				if i := t.index(a.at); i >= 0 {
@@ -247,7 +247,7 @@ func (s summary) charts() []chart {
 		p99[i].name += ", p99"
 	}
 
-	calls := s.each(t, func(r result) []float64 {
+	calls := s.each(func(r result) []float64 {
 		counts := make([]float64, t.bins())
 		for _, c := range r.calls {
 			if i := t.index(c.arrived); i >= 0 {
@@ -262,7 +262,7 @@ func (s summary) charts() []chart {
 		})
 	})
 	peak := func(of func(sample) float64) []series {
-		return s.each(t, func(r result) []float64 {
+		return s.each(func(r result) []float64 {
 			values := t.fill(func(int) float64 { return math.NaN() })
 			for _, sm := range r.samples {
 				if i := t.index(sm.at); i >= 0 && !(values[i] >= of(sm)) {
@@ -298,7 +298,7 @@ func (s summary) charts() []chart {
 }
 
 // each makes the series of every run.
-func (s summary) each(t timeline, values func(result) []float64) []series {
+func (s summary) each(values func(result) []float64) []series {
 	var all []series
 	for _, r := range s.Results {
 		all = append(all, series{class: r.name, name: r.name, values: values(r)})

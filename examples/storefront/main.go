@@ -2,10 +2,9 @@
 //
 // A storefront calls inventory, pricing and recommendations over real HTTP on
 // loopback, under a load that does not wait for answers. After some seconds
-// recommendations, which the storefront could do without, accepts calls and
-// hangs; later it comes back. The same scenario runs without and with the
-// library, and every figure of the table and of the report is measured in these
-// two runs.
+// recommendations, which the storefront can do without, accept calls and hang;
+// later they come back. The same scenario runs without and with the library, and
+// every figure of the table and of the report is measured in these two runs.
 //
 //	go run ./examples/storefront
 //

@@ -25,8 +25,8 @@ const usageHead = `Storefront shows on real traffic what the stability patterns 
 
 A storefront calls inventory, pricing and recommendations over real HTTP on
 loopback. Shoppers ask for pages whether or not earlier pages have been
-answered. After some seconds recommendations accepts calls and hangs; later it
-comes back. The same scenario runs without and with the library.
+answered. After some seconds recommendations accept calls and hang; later they
+come back. The same scenario runs without and with the library.
 
 Usage:
 
@@ -53,11 +53,11 @@ func parse(args []string, w io.Writer) (options, error) {
 	fs.SetOutput(io.Discard)
 	fs.Usage = func() {}
 	fs.Float64Var(&o.rate, "rate", 200, "`pages` asked for a second, at random instants (Poisson), 1 to 2000")
-	fs.DurationVar(&o.healthy, "healthy", 4*time.Second, "how `long` all is well at first")
-	fs.DurationVar(&o.hang, "hang", 8*time.Second, "how `long` recommendations then accept calls and hang")
-	fs.DurationVar(&o.after, "after", 7*time.Second, "how `long` the run goes on once they are back")
-	fs.DurationVar(&o.within, "within", time.Second, "a page is good when it is complete within this `time` from when it was wanted")
-	fs.DurationVar(&o.patience, "patience", 3*time.Second, "a shopper gives up after this `time`")
+	fs.DurationVar(&o.healthy, "healthy", 4*time.Second, "how long (a `duration`) all is well at first")
+	fs.DurationVar(&o.hang, "hang", 8*time.Second, "how long (a `duration`) recommendations then accept calls and hang")
+	fs.DurationVar(&o.after, "after", 7*time.Second, "how long (a `duration`) the run goes on once they are back")
+	fs.DurationVar(&o.within, "within", time.Second, "a page is good when it is complete within this `duration` from when it was wanted")
+	fs.DurationVar(&o.patience, "patience", 3*time.Second, "a shopper gives up after this `duration`")
 	fs.IntVar(&o.workers, "workers", 32, "`pages` the storefront works on at once; more wait for a worker")
 	fs.Uint64Var(&o.seed, "seed", 1, "`seed` of the order and instants of the pages, the same in both runs")
 	fs.StringVar(&o.report, "report", "storefront.html", "`file` the HTML report is written to; \"\" writes none")

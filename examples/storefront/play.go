@@ -62,21 +62,22 @@ func play(ctx context.Context, o options, sd side, m *meters, w io.Writer) (resu
 
 	fmt.Fprintf(w, "\n%s\n", sd.name)
 	sick := st.upstreams[recommendations]
-	hang := time.NewTimer(time.Until(c.at(o.healthy)))
-	defer hang.Stop()
-	back := time.NewTimer(time.Until(c.at(o.healthy + o.hang)))
-	defer back.Stop()
+	turn := time.NewTimer(time.Until(c.at(o.healthy)))
+	defer turn.Stop()
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
 	line := progress{load: l, next: progressEvery}
 	for running := true; running; {
 		select {
-		case <-hang.C:
-			sick.hang()
-			r.hungAt = c.now()
-		case <-back.C:
-			r.backAt = c.now()
-			sick.recover()
+		case <-turn.C:
+			if r.hungAt == 0 {
+				sick.hang()
+				r.hungAt = c.now()
+				turn.Reset(time.Until(c.at(o.healthy + o.hang)))
+			} else {
+				r.backAt = c.now()
+				sick.recover()
+			}
 		case <-tick.C:
 			s := takeSample(c, st.shop)
 			r.samples = append(r.samples, s)

@@ -87,7 +87,7 @@ func (s *shop) serve(w http.ResponseWriter, r *http.Request, p page) {
 		parts[recommendations] = part
 	}
 	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(parts) //nolint:errchkjson // Only a shopper who has left makes it fail.
+	json.NewEncoder(w).Encode(parts) //nolint:errcheck // Only a shopper who has left makes it fail.
 }
 
 // bestsellers stand in for recommendations.

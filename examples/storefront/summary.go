@@ -156,7 +156,7 @@ func (r result) hang() (from, to time.Duration) {
 }
 
 // recovery is how long after back the storefront had recovered: from then on,
-// for a second, 99 of 100 pages were good and had their recommendations. It is
+// for a second, 99 of 100 pages were good and whole. It is
 // not known when no such second was seen whole.
 func recovery(answers []answer, back time.Duration, within time.Duration) (time.Duration, bool) {
 	const span = time.Second

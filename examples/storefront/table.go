@@ -55,7 +55,7 @@ func (s summary) Rows() []row {
 	})
 
 	heading("When recommendations were back")
-	add("until 99 of 100 pages had them again", func(f figures) string {
+	add("until 99 of 100 pages were whole again", func(f figures) string {
 		if !f.Recovered {
 			return "not seen"
 		}
@@ -91,15 +91,15 @@ func (s summary) printTo(w io.Writer) {
 		}
 	}
 	fmt.Fprintf(w, "\n%s\n", s.Verdict())
-	if late := s.Late(); late != "" {
-		fmt.Fprintf(w, "%s\n", late)
-	}
 	for _, c := range s.Checks {
 		mark := "ok  "
 		if !c.OK {
 			mark = "FAIL"
 		}
 		fmt.Fprintf(w, "  %s  %s\n", mark, c.Text)
+	}
+	if late := s.Late(); late != "" {
+		fmt.Fprintf(w, "%s\n", late)
 	}
 }
 
