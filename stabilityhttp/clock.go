@@ -2,7 +2,6 @@ package stabilityhttp
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 )
@@ -255,4 +254,4 @@ func (c *clock) hurry(d time.Duration) {
 
 // String names the context as those of the context package do. Without it, fmt
 // would read the fields while others write them.
-func (c *clock) String() string { return fmt.Sprintf("%v.WithAttempt", c.Context) }
+func (c *clock) String() string { return "stabilityhttp.attempt" }

@@ -135,7 +135,7 @@ func (x *exchange) retryable(resp *http.Response) bool {
 func (x *exchange) failed(a *attempt, err error) error {
 	switch {
 	case x.t.retry == nil, errors.Is(err, stability.ErrRejected), a.clock.ended() == byLimit, a.upload.failed.Load(),
-		x.Context.Err() != nil, !x.t.cfg.Retryable(x.req, nil, err):
+		x.Context.Err() != nil, isCanceled(x.req), !x.t.cfg.Retryable(x.req, nil, err):
 		return err
 	case !x.replayable():
 		return &lastError{fmt.Errorf("%w: %w", ErrNoReplay, err), err}
@@ -189,6 +189,17 @@ func (x *exchange) result(err error) (*http.Response, error) {
 		return nil, &lastError{err, gaveUp.Errors[len(gaveUp.Errors)-1]}
 	}
 	return nil, err
+}
+
+// isCanceled reports whether the request was canceled in the way that was before
+// contexts. http.Client.Timeout uses both.
+func isCanceled(req *http.Request) bool {
+	select {
+	case <-req.Cancel: //nolint:staticcheck // Deprecated, and kept by net/http.
+		return true
+	default:
+		return false
+	}
 }
 
 func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }

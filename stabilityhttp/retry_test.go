@@ -376,6 +376,26 @@ func TestRetryErrors(t *testing.T) {
 	})
 }
 
+// The Timeout of an http.Client around a Transport is the caller's.
+//
+// Contract: 19, 29
+func TestClientTimeout(t *testing.T) {
+	bubble(t, stabilityhttp.TransportConfig{}, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		func(t *testing.T, c *http.Client, rt *stabilityhttp.Transport) {
+			c.Timeout = time.Second
+			start := time.Now()
+			_, err := get(t, c, bubbleURL) //nolint:bodyclose // There is none.
+			require.Equal(t, time.Second, time.Since(start))
+			var ue *url.Error
+			require.ErrorAs(t, err, &ue)
+			require.True(t, ue.Timeout())
+			require.NotErrorIs(t, err, timeout.ErrExceeded)
+			synctest.Wait()
+			require.EqualValues(t, 1, rt.Stats().Attempts.Started())
+			require.Zero(t, rt.Gates("upstream.test:80").Bulkhead.Stats().InUse)
+		})
+}
+
 // A caller who goes away during a pause gets his context's error at once.
 //
 // Contract: 29
