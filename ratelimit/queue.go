@@ -95,7 +95,7 @@ func (l *Limiter) try(n int) bool {
 			return true
 		}
 		if n == 1 {
-			l.publish(l.bucket.due(l.queue.demand + 1))
+			_ = l.publish(l.bucket.due(l.queue.demand + 1))
 		}
 		l.mu.Unlock()
 	}

@@ -19,11 +19,11 @@ import (
 func frugal(conn net.Conn) {
 	answer := []byte("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
 	buf := make([]byte, 4096)
-	for n := 0; ; {
+	for {
 		if _, err := conn.Write(answer); err != nil {
 			return
 		}
-		for n = 0; !bytes.HasSuffix(buf[:n], []byte("\r\n\r\n")); {
+		for n := 0; !bytes.HasSuffix(buf[:n], []byte("\r\n\r\n")); {
 			m, err := conn.Read(buf[n:])
 			if err != nil {
 				return

@@ -157,7 +157,7 @@ func (a *attempt) leave(err error) {
 		return
 	}
 	// The user's Classify may panic: the attempt counts as failed then.
-	outcome, verdict := stability.Failure, error(stability.ErrNoReturn)
+	outcome, verdict := stability.Failure, stability.ErrNoReturn
 	defer func() {
 		if a.sent {
 			a.t.limits.count(a.clock.Context, outcome, a.clock.ended())

@@ -26,11 +26,9 @@ func (b *body) Read(p []byte) (int, error) {
 	a.clock.wait(true)
 	n, err := a.body.Read(p)
 	a.clock.rest(true)
-	switch err { //nolint:errorlint // As of io.Reader.
-	case nil:
-	case io.EOF:
+	if err == io.EOF { //nolint:errorlint // An io.Reader never wraps it.
 		_ = a.end(nil)
-	default:
+	} else if err != nil {
 		err = a.end(err)
 	}
 	return n, err

@@ -30,7 +30,7 @@ func (x *exchange) race(ctx context.Context) (*http.Response, error) {
 		all = append(all, resp)
 		mu.Unlock()
 		// Its body outlives the race, in which ctx ends.
-		if !adopt(resp, x) {
+		if !adopt(x, resp) {
 			return nil, context.Cause(ctx)
 		}
 		return resp, err
@@ -42,7 +42,7 @@ func (x *exchange) race(ctx context.Context) (*http.Response, error) {
 
 // adopt gives the body of a response another context to end with, and reports
 // whether it came before the end of the former one.
-func adopt(resp *http.Response, parent context.Context) bool {
+func adopt(parent context.Context, resp *http.Response) bool {
 	switch b := resp.Body.(type) {
 	case *body:
 		return b.clock.adopt(parent)

@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/crumplezone/stability"
@@ -149,7 +150,7 @@ func TestRedirects(t *testing.T) {
 func TestUpgrade(t *testing.T) {
 	cfg := stabilityhttp.TransportConfig{Timeout: 2 * time.Second, AttemptTimeout: time.Second}
 	bubble(t, cfg, func(w http.ResponseWriter, r *http.Request) {
-		require.Equal(t, "echo", r.Header.Get("Upgrade"))
+		assert.Equal(t, "echo", r.Header.Get("Upgrade"))
 		conn, rw, err := w.(http.Hijacker).Hijack()
 		if err != nil {
 			return

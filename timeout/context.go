@@ -128,8 +128,8 @@ func (c *deadlineCtx) exceeded() bool {
 	if c.Err() == nil {
 		return false
 	}
-	s := c.standard.Load() // armed: Err was not nil
-	return context.Cause(s.Context) == error(&s.cause)
+	s := c.standard.Load()                             // armed: Err was not nil
+	return context.Cause(s.Context) == error(&s.cause) //nolint:errorlint // Ours itself, not that of another timeout.
 }
 
 // release ends the context and takes its timer and its place in the parent back.
