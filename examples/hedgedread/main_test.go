@@ -1,0 +1,33 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"regexp"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestTheTailIsCutForFewRequests(t *testing.T) {
+	var out bytes.Buffer
+	require.NoError(t, run(t.Context(), &out), &out)
+	rows := regexp.MustCompile(`(?m)^(single|hedged) +[\d.]+ms +[\d.]+ms +[\d.]+ms  (\d+)$`).FindAllStringSubmatch(out.String(), -1)
+	require.Len(t, rows, 2, &out)
+	require.Equal(t, strconv.Itoa(reads), rows[0][2])
+	requests, err := strconv.Atoi(rows[1][2])
+	require.NoError(t, err)
+	require.Greater(t, requests, reads)
+	require.LessOrEqual(t, requests, reads+reads/5+10, "more than the budget pays for")
+}
+
+func TestWhatDidNotHappenIsAnError(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.ErrorIs(t, run(ctx, io.Discard), context.Canceled)
+}
