@@ -92,9 +92,9 @@ type Config struct {
 	// Probes is how many calls pass while the breaker is half-open. When so many
 	// have succeeded it closes; when one fails it opens. Default 1.
 	Probes int
-	// ProbeFor is how long a probe may take. One that is not back by then is given
-	// up as failed when the next call comes; what it returns later changes nothing.
-	// Default 30s.
+	// ProbeFor is how long a probe may take. One that is not back by then has failed,
+	// whatever it returns later; the breaker opens when the next call comes or a
+	// probe is back. Default 30s.
 	ProbeFor time.Duration
 	// RampFor is the time after closing over which the share of calls that pass
 	// grows from a tenth to all. Default 0: all pass at once.
@@ -290,12 +290,13 @@ type releaser Breaker
 func (r *releaser) Release(a stability.Admission, err error) error {
 	b := (*Breaker)(r)
 	slow := b.cfg.SlowCall > 0 && time.Since(epoch)-time.Duration(a.N) > b.cfg.SlowCall
-	if b.cfg.Classify == nil {
-		b.settle(a, stability.Classify(a.Ctx, err), slow)
-		return err
+	if b.cfg.Classify == nil && err == nil {
+		b.settle(a, stability.Success, slow)
+		return nil
 	}
-	// The user's function may panic: the call counts as failed then, and a probe's
-	// slot comes back all the same.
+	// What judges an error is the user's, as are the methods of the error, and may
+	// panic: the call counts as failed then, and a probe's slot comes back all the
+	// same.
 	outcome := stability.Failure
 	defer func() { b.settle(a, outcome, slow) }()
 	outcome = b.cfg.Classify.Outcome(a.Ctx, err)
@@ -360,7 +361,7 @@ func (b *Breaker) Stats() Stats {
 		State:    s.reads(now),
 		Mode:     b.mode,
 		Since:    s.since,
-		Probing:  len(s.leases),
+		Probing:  len(b.real.leases),
 		Opened:   b.opened,
 	}
 	if s.state == Closed {

@@ -31,11 +31,11 @@ func (b *Breaker) simple(ctx context.Context) *stay {
 
 // end tells the result of a call that returned.
 func (c *call) end(err error) error {
-	c.ended = true
 	outcome := stability.Success
 	if err != nil {
-		outcome = stability.Classify(c.ctx, err)
+		outcome = stability.Classify(c.ctx, err) // which asks err, and may panic there
 	}
+	c.ended = true
 	c.b.totals.tally.Count(outcome)
 	c.b.settleClosed(c.ctx, c.s, outcome, false)
 	return err

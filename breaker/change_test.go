@@ -72,6 +72,34 @@ func TestOneChangePerTransition(t *testing.T) {
 	})
 }
 
+// Regression: whether the failures in a row were still enough was asked a second
+// time, under the lock. A success in between made it open for no reason.
+//
+// Contract: 10
+func TestEveryOpeningHasItsCause(t *testing.T) {
+	var b *breaker.Breaker
+	b = breaker.New(breaker.Config{Consecutive: 1, OnChange: func(c breaker.Change) {
+		if c.Cause == "" {
+			t.Errorf("%v without a cause", c)
+		}
+		if c.To == breaker.Open {
+			b.Reset()
+		}
+	}})
+	var wg sync.WaitGroup
+	for range 4 {
+		for _, call := range []func(context.Context) error{ok, failed} {
+			wg.Go(func() {
+				for range 5_000 {
+					_ = b.Run(context.Background(), call)
+				}
+			})
+		}
+	}
+	wg.Wait()
+	require.Positive(t, b.Stats().Opened)
+}
+
 // Contract: 10
 func TestListenerMayUseTheBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -2,6 +2,7 @@ package breaker
 
 import (
 	"fmt"
+	"time"
 
 	"go.opentelemetry.io/otel/metric"
 
@@ -56,7 +57,7 @@ func (b *Breaker) forgettable() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.stay.Load()
-	return b.mode == Auto && s.state == Closed && !s.ramping.Load() && b.streak == 0 &&
+	return b.mode == Auto && s.state == Closed && b.ramped(s, time.Now()) && b.streak == 0 &&
 		(b.cfg.Consecutive == 0 || s.inARow.Load() == 0) && s.window.Counts() == (window.Counts{})
 }
 

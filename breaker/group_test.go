@@ -35,6 +35,25 @@ func TestGroupNeverForgetsAnOpenBreaker(t *testing.T) {
 	})
 }
 
+// A member that has recovered is as good as new when its ramp is over, though no
+// call has come since.
+//
+// Contract: 42
+func TestGroupForgetsARecoveredBreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := breaker.NewGroup(breaker.Config{Consecutive: 1, OpenFor: time.Second, RampFor: time.Minute}, stability.Keys{Max: 1})
+		b := g.Get("sick")
+		require.Error(t, b.Run(t.Context(), failed))
+		time.Sleep(time.Second)
+		require.NoError(t, b.Run(t.Context(), ok))
+		overflow := g.Get(stability.OverflowKey)
+		time.Sleep(time.Minute - 1)
+		require.Same(t, overflow, g.Get("other"), "the ramp goes on")
+		time.Sleep(1)
+		require.NotSame(t, overflow, g.Get("other"))
+	})
+}
+
 // Contract: 42
 func TestPastTheBoundOneMemberIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -29,8 +29,11 @@ func (b *Breaker) admitSlow(ctx context.Context, s *stay) (ref any, refusal *sta
 	}
 	b.mu.Lock()
 	ref, refusal = b.decide(time.Now())
+	news := b.news()
 	b.mu.Unlock()
-	b.tell(ctx)
+	if news {
+		b.tellBefore(ctx, ref)
+	}
 	switch {
 	case refusal == nil:
 		return ref, nil
@@ -79,17 +82,29 @@ func (b *Breaker) decide(now time.Time) (ref any, refusal *stability.Rejection) 
 // of the ramp. It spreads those admitted evenly, without chance. The caller holds
 // mu.
 func (b *Breaker) inShare(s *stay, now time.Time) bool {
-	left := s.rampEnd.Sub(now)
-	if left <= 0 {
-		s.ramping.Store(false)
-		b.streak = 0
+	if b.ramped(s, now) {
 		return true
 	}
-	s.credit += 1 - 0.9*float64(left)/float64(b.cfg.RampFor)
+	left := float64(s.rampEnd.Sub(now)) / float64(b.cfg.RampFor)
+	s.credit += max(1-0.9*left, 0.1) // more may be left to another clock, such as that of a test's next bubble
 	if s.credit < 1 {
 		return false
 	}
 	s.credit--
+	return true
+}
+
+// ramped reports whether s has no ramp or is past it, and notes when it is: the
+// recovery is complete then. The caller holds mu.
+func (b *Breaker) ramped(s *stay, now time.Time) bool {
+	if !s.ramping.Load() {
+		return true
+	}
+	if now.Before(s.rampEnd) {
+		return false
+	}
+	s.ramping.Store(false)
+	b.streak = 0
 	return true
 }
 
@@ -118,16 +133,16 @@ func (b *Breaker) settleClosed(ctx context.Context, s *stay, outcome stability.O
 			s.inARow.Add(1)
 		}
 	}
-	if b.cause(s, counts) == "" {
+	why := b.cause(s, counts)
+	if why == "" {
 		return
 	}
 	b.mu.Lock()
 	// In other modes, and after the stay has ended, nothing follows.
 	if b.mode == Auto && b.real == s {
-		b.open(b.cause(s, counts))
+		b.open(why)
 	}
-	b.mu.Unlock()
-	b.tell(ctx)
+	b.unlockAndTell(ctx)
 }
 
 // cause returns why counts open a closed breaker, or "".
@@ -153,6 +168,8 @@ func (b *Breaker) settleProbe(ctx context.Context, l *lease, outcome stability.O
 	b.mu.Lock()
 	switch {
 	case l.done == nil:
+	case l.stay.lapsed(time.Now()) != nil:
+		b.fail(CauseProbeLapsed)
 	case outcome == stability.Ignored:
 		l.end(errProbeIgnored)
 	case outcome == stability.Success && !slow:
@@ -164,8 +181,7 @@ func (b *Breaker) settleProbe(ctx context.Context, l *lease, outcome stability.O
 		l.end(errProbeFailed)
 		b.fail(CauseProbeFailed)
 	}
-	b.mu.Unlock()
-	b.tell(ctx)
+	b.unlockAndTell(ctx)
 }
 
 // end gives the slot back and tells the state machine the result. The caller holds
@@ -191,18 +207,14 @@ func (b *Breaker) fail(why Cause) {
 
 // open opens the state machine. The caller holds mu.
 func (b *Breaker) open(why Cause) {
-	if b.real.state == Closed && b.real.ramping.Load() {
-		if time.Now().Before(b.real.rampEnd) {
-			b.streak++ // a ramp that fails is a recovery that failed
-		} else {
-			b.streak = 0
-		}
+	if !b.ramped(b.real, time.Now()) {
+		b.streak++ // a ramp that fails is a recovery that failed
 	}
 	b.opened++
 	d := b.openTime()
 	s := &stay{state: Open, since: time.Now()}
 	s.machine, s.due = newMachine(&b.cfg, d)
-	s.keepReady(*b.refusal(0), max(d/renewals, time.Millisecond))
+	s.keepReady(nil, *b.refusal(0), max(d/renewals, time.Millisecond))
 	b.enter(s, why)
 }
 
@@ -245,6 +257,7 @@ func (b *Breaker) enter(s *stay, why Cause) {
 			l.done = nil // their slots end with their stay
 		}
 		b.real.leases = nil
+		b.real.ready.Store(nil)
 		b.real = s
 	}
 	if b.mode == Auto {
@@ -268,12 +281,38 @@ func (b *Breaker) show(s *stay, why Cause) {
 	})
 }
 
+// news reports whether there are changes that the caller, who holds mu, is to tell
+// of. A goroutine that is telling looks for more before it leaves.
+func (b *Breaker) news() bool { return len(b.pending) > 0 && !b.telling }
+
+// unlockAndTell releases mu and tells of what has changed.
+func (b *Breaker) unlockAndTell(ctx context.Context) {
+	news := b.news()
+	b.mu.Unlock()
+	if news {
+		b.tell(ctx)
+	}
+}
+
+// tellBefore tells before a call begins that was let in with ref. If a listener
+// panics the call does not begin, and a probe's slot comes back.
+func (b *Breaker) tellBefore(ctx context.Context, ref any) {
+	told := false
+	defer func() {
+		if l, ok := ref.(*lease); ok && !told {
+			b.settleProbe(ctx, l, stability.Ignored, false)
+		}
+	}()
+	b.tell(ctx)
+	told = true
+}
+
 // tell tells of the changes that are pending, unless another goroutine is at it.
 // The caller does not hold mu.
 func (b *Breaker) tell(ctx context.Context) {
 	for {
 		b.mu.Lock()
-		if b.telling || len(b.pending) == 0 {
+		if !b.news() {
 			b.mu.Unlock()
 			return
 		}

@@ -45,9 +45,9 @@ func (b *Breaker) ForceOpen() {
 // counted.
 func (b *Breaker) ForceClosed() {
 	b.force(ForcedClosed, func() *stay {
-		b.streak = 0
 		if b.real.state == Closed {
 			b.real.ramping.Store(false)
+			b.streak = 0
 			return b.real
 		}
 		return b.newClosed()
@@ -63,8 +63,7 @@ func (b *Breaker) force(mode Mode, made func() *stay) {
 		b.mode = mode
 		b.show(made(), CauseForced)
 	}
-	b.mu.Unlock()
-	b.tell(context.Background())
+	b.unlockAndTell(context.Background())
 }
 
 // Auto ends ForceOpen and ForceClosed. What calls returned while the breaker was
@@ -83,14 +82,14 @@ func (b *Breaker) Auto() {
 		case why != "":
 			b.open(why)
 		case counts.Calls() >= int64(b.cfg.MinCalls):
+			b.streak = 0
 			b.enter(forced, CauseAuto)
 		}
 	}
 	if b.stay.Load() != b.real {
 		b.show(b.real, CauseAuto)
 	}
-	b.mu.Unlock()
-	b.tell(context.Background())
+	b.unlockAndTell(context.Background())
 }
 
 // Reset closes the breaker and forgets what it has seen: the window, the growth of
@@ -104,6 +103,5 @@ func (b *Breaker) Reset() {
 	b.mode = Auto
 	b.streak = 0
 	b.enter(b.newClosed(), CauseReset)
-	b.mu.Unlock()
-	b.tell(context.Background())
+	b.unlockAndTell(context.Background())
 }

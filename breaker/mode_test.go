@@ -90,6 +90,54 @@ func TestProbeEndsWhileForced(t *testing.T) {
 	})
 }
 
+// A forced mode shows the probes that are under way, and keeps how far the open
+// time has grown.
+//
+// Contract: 11, 12
+func TestForcedModeForgetsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := probing(t, breaker.Config{OpenFor: time.Second})
+		for range 3 {
+			require.Error(t, b.Run(t.Context(), failed))
+			time.Sleep(b.Stats().RetryAfter)
+		}
+		probe, err := b.Enter(t.Context())
+		require.NoError(t, err)
+		b.ForceClosed()
+		require.Equal(t, 1, b.Stats().Probing)
+		require.NoError(t, b.Run(t.Context(), ok)) // too few to judge by
+		_ = probe.Done(errCall)
+		require.Zero(t, b.Stats().Probing)
+		b.Auto()
+		require.Equal(t, breaker.Open, b.State())
+		require.Greater(t, b.Stats().RetryAfter, 14*time.Second)
+
+		b.ForceClosed()
+		for range 20 {
+			require.NoError(t, b.Run(t.Context(), ok))
+		}
+		b.Auto()
+		require.Error(t, b.Run(t.Context(), failed))
+		require.LessOrEqual(t, b.Stats().RetryAfter, time.Second, "so many successes are a recovery")
+	})
+}
+
+// Contract: 12
+func TestForceClosedEndsTheRamp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := probing(t, breaker.Config{OpenFor: time.Second, RampFor: time.Minute})
+		require.NoError(t, b.Run(t.Context(), ok))
+		require.ErrorIs(t, b.Run(t.Context(), ok), breaker.ErrOpen)
+		b.ForceClosed()
+		b.Auto()
+		for range 100 {
+			require.NoError(t, b.Run(t.Context(), ok))
+		}
+		require.Error(t, b.Run(t.Context(), failed))
+		require.LessOrEqual(t, b.Stats().RetryAfter, time.Second)
+	})
+}
+
 // Contract: 12
 func TestObserveRefusesNothingAndReports(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -138,6 +138,86 @@ func TestPanickingClassifierGivesTheSlotBack(t *testing.T) {
 	})
 }
 
+// odd is an error of a broken kind: to ask what is in it panics.
+type odd struct{ cause *error }
+
+func (*odd) Error() string   { return "odd" }
+func (e *odd) Unwrap() error { return *e.cause }
+
+// Contract: 1, 2, 44
+func TestErrorThatPanicsWhenItIsAskedIsAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broken := func(context.Context) error { return (*odd)(nil) }
+		b := probing(t, breaker.Config{ProbeFor: time.Hour})
+		require.Panics(t, func() { _ = b.Run(t.Context(), broken) })
+		require.Zero(t, b.Stats().Probing)
+		require.Equal(t, breaker.Open, b.State())
+		b.Reset()
+		require.Panics(t, func() { _ = b.Run(t.Context(), broken) })
+		require.Equal(t, stability.Calls{Failed: 3}, b.Stats().Calls)
+		require.Equal(t, breaker.Open, b.State())
+	})
+}
+
+// The probe does not run, and is not under way, where the listener that was told
+// that the breaker probes did not return.
+//
+// Contract: 1, 10
+func TestListenerThatDoesNotReturnGivesTheSlotBack(t *testing.T) {
+	for name, listener := range map[string]func(){
+		"panics": func() { panic("listener") },
+		"exits":  runtime.Goexit,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := probing(t, breaker.Config{ProbeFor: time.Hour, OnChange: func(c breaker.Change) {
+					if c.To == breaker.HalfOpen {
+						listener()
+					}
+				}})
+				exit(func(func()) {
+					defer func() { _ = recover() }()
+					_ = b.Run(context.Background(), func(context.Context) error { t.Error("the call ran"); return nil })
+				})
+				require.Zero(t, b.Stats().Probing)
+				require.Equal(t, breaker.HalfOpen, b.State())
+				require.NoError(t, b.Run(t.Context(), ok), "the next one gets the slot")
+				require.Equal(t, breaker.Closed, b.State())
+			})
+		})
+	}
+}
+
+// A lease ends when its time is over, though nobody came to see it: what the probe
+// returns then is late.
+//
+// Contract: 1
+func TestLateProbeHasFailedThoughNobodyCameMeanwhile(t *testing.T) {
+	for name, result := range map[string]error{"success": nil, "failure": errCall, "ignored": stability.ErrRejected} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var changes []breaker.Change
+				b := probing(t, breaker.Config{Probes: 2, ProbeFor: time.Second, OnChange: func(c breaker.Change) { changes = append(changes, c) }})
+				first, err := b.Enter(t.Context())
+				require.NoError(t, err)
+				time.Sleep(time.Second - 1)
+				second, err := b.Enter(t.Context())
+				require.NoError(t, err)
+				time.Sleep(1)
+				require.Equal(t, breaker.Open, b.State())
+				require.Equal(t, result, first.Done(result))
+				require.Equal(t, breaker.Open, b.State())
+				require.Equal(t, breaker.CauseProbeLapsed, changes[len(changes)-1].Cause)
+				requireAlternating(t, changes)
+				openFor := b.Stats().RetryAfter
+				require.NoError(t, second.Done(nil))
+				require.Equal(t, openFor, b.Stats().RetryAfter)
+				require.Zero(t, b.Stats().Probing)
+			})
+		})
+	}
+}
+
 // Contract: 4, 5
 func TestThousandCallersAtTheInstantTheOpenTimeEnds(t *testing.T) {
 	for _, probes := range []int{1, 3, 100} {

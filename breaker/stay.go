@@ -106,14 +106,18 @@ const renewals = 16
 // should not: so a timer renews it, and RetryAfter is too long by a sixteenth of
 // the open time at the most. In the last sixteenth none is ready and callers look
 // at the clock themselves: the stay ends when it is due, not when a timer runs.
-func (s *stay) keepReady(r stability.Rejection, step time.Duration) {
+//
+// old is the Rejection to renew. Where it is not there any more the stay has ended,
+// or is due, and nothing is renewed.
+func (s *stay) keepReady(old *stability.Rejection, r stability.Rejection, step time.Duration) {
 	r.RetryAfter = time.Until(s.due)
 	if r.RetryAfter <= step+step/2 {
 		s.ready.Store(nil)
 		return
 	}
-	s.ready.Store(&r)
-	time.AfterFunc(step, func() { s.keepReady(r, step) })
+	if s.ready.CompareAndSwap(old, &r) {
+		time.AfterFunc(step, func() { s.keepReady(&r, r, step) })
+	}
 }
 
 // distrust sends callers to the clock when s is due although a Rejection is still
