@@ -64,6 +64,9 @@ func (s summary) Rows() []row {
 	return rows
 }
 
+// Columns is how many columns the table has, the labels' included.
+func (s summary) Columns() int { return 1 + len(s.Figures) }
+
 // printTo prints the table and the verdict.
 func (s summary) printTo(w io.Writer) {
 	if s.Interrupted {
