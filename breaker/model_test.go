@@ -66,18 +66,26 @@ func (m *model) inWindow() (calls, failed, slow int) {
 
 // now takes the steps that only need time to pass and a call to come.
 func (m *model) now() {
+	if m.lapse() {
+		return
+	}
+	if m.state == breaker.Open && m.openFor > 0 && time.Since(m.since) >= m.openFor {
+		m.enter(breaker.HalfOpen)
+	}
+}
+
+// lapse opens when a probe is not back in its time.
+func (m *model) lapse() bool {
 	if m.state == breaker.HalfOpen {
 		for _, until := range m.slots {
 			if !time.Now().Before(until) {
 				m.streak++
 				m.enter(breaker.Open)
-				return
+				return true
 			}
 		}
 	}
-	if m.state == breaker.Open && m.openFor > 0 && time.Since(m.since) >= m.openFor {
-		m.enter(breaker.HalfOpen)
-	}
+	return false
 }
 
 func (m *model) admits() bool {
@@ -98,7 +106,7 @@ func (m *model) ended(c *call, o stability.Outcome) {
 		return // of an earlier stay
 	}
 	if m.state == breaker.HalfOpen {
-		if _, holds := m.slots[c]; !holds {
+		if _, holds := m.slots[c]; !holds || m.lapse() {
 			return
 		}
 		delete(m.slots, c)
