@@ -83,6 +83,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 	s := summarize(opts, results, ctx.Err() != nil)
 	s.printTo(stdout)
+	if n := len(results); opts.points && n > 0 {
+		fmt.Fprintf(stdout, "\nThe points at which the storefront can fail, as stability.Points lists them:\n\n%s", results[n-1].points.Markdown())
+	}
 	if report != nil {
 		if err := writeReport(report, s); err != nil {
 			fmt.Fprintf(stderr, "storefront: -report: %v\n", err)

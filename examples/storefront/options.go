@@ -15,6 +15,7 @@ type options struct {
 	within, patience     time.Duration
 	workers              int
 	seed                 uint64
+	points               bool
 	report, metrics      string
 }
 
@@ -61,6 +62,7 @@ func parse(args []string, w io.Writer) (options, error) {
 	fs.IntVar(&o.workers, "workers", 32, "`pages` the storefront works on at once; more wait for a worker")
 	fs.Uint64Var(&o.seed, "seed", 1, "`seed` of the order and instants of the pages, the same in both runs")
 	fs.StringVar(&o.report, "report", "storefront.html", "`file` the HTML report is written to; \"\" writes none")
+	fs.BoolVar(&o.points, "points", true, "list the points at which the storefront can fail, with the policies that guard them")
 	fs.StringVar(&o.metrics, "metrics", "", "`address`, such as :9464, at which to serve Prometheus metrics under /metrics while it runs; \"\" serves none")
 	if err := fs.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {

@@ -23,7 +23,7 @@ func TestFlagsAreTaken(t *testing.T) {
 	require.Equal(t, options{
 		rate: 50, healthy: time.Second, hang: 2 * time.Second, after: 3 * time.Second,
 		within: 500 * time.Millisecond, patience: 2 * time.Second, workers: 8, seed: 7,
-		report: "r.html", metrics: ":9464",
+		report: "r.html", points: true, metrics: ":9464",
 	}, o)
 }
 

@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
+
+	"github.com/crumplezone/stability"
 )
 
 // A result is what was measured in one run. Instants are times since its start.
@@ -17,6 +19,7 @@ type result struct {
 	changes []change // of the breaker before recommendations
 	samples []sample
 	lag     time.Duration // the latest that a page was asked for after its instant
+	points  stability.PointList
 	ended   time.Duration
 
 	// When recommendations began to hang and when they came back; 0 where the
@@ -90,6 +93,7 @@ func play(ctx context.Context, o options, sd side, m *meters, w io.Writer) (resu
 	r.lag = l.lag
 	r.calls = sick.arrivals()
 	r.changes = st.breakerChanges()
+	r.points = stability.Points() // while its policies are there
 	return r, nil
 }
 
