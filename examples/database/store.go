@@ -39,7 +39,7 @@ func newStore(db *sql.DB) *store {
 	s.guard = stability.Chain(
 		bulkhead.New(bulkhead.Config{Name: "shop db", Limit: poolSize, Queue: 2 * poolSize, MaxWait: 50 * time.Millisecond}),
 		s.breaker,
-		timeout.New(timeout.Config{Name: "shop db", After: 200 * time.Millisecond}),
+		timeout.New(timeout.Config{Name: "shop db", After: time.Second}),
 	)
 	return s
 }

@@ -22,9 +22,9 @@ import (
 
 const (
 	reads      = 500
-	readers    = 5
+	readers    = 10
 	stallEvery = 25
-	stall      = 200 * time.Millisecond
+	stall      = 300 * time.Millisecond
 )
 
 func main() {
@@ -45,7 +45,7 @@ func run(ctx context.Context, w io.Writer) error {
 	single.print(w, "single")
 
 	// It takes its delay from the latencies it has seen, within these bounds.
-	hedged, err := measure(ctx, hedge.New(hedge.Config{Name: "replicas", MinDelay: 5 * time.Millisecond, MaxDelay: 10 * time.Millisecond}))
+	hedged, err := measure(ctx, hedge.New(hedge.Config{Name: "replicas", MinDelay: 20 * time.Millisecond, MaxDelay: 50 * time.Millisecond}))
 	if err != nil {
 		return err
 	}
