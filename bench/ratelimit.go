@@ -115,7 +115,7 @@ func rateRefused() Row {
 }
 
 func rateKeys() Row {
-	const count, perSecond, burst = 100_000, 1e6, 1e5
+	const perSecond, burst = 1e6, 1e5
 	return Row{
 		Name: "rate limit, 10⁵ keys",
 		Note: "One key after another, with a stride that no cache foresees. All keys are there before.",
@@ -124,8 +124,8 @@ func rateKeys() Row {
 		},
 		Candidates: []Candidate{
 			{Name: "stability", How: "`Group.Get(key).Allow()`; the group is bounded to the number of keys.", Setup: func() Work {
-				keys := customers(count)
-				group := ratelimit.NewGroup(ratelimit.Config{Rate: perSecond, Burst: burst}, stability.Keys{Max: count})
+				keys := customers()
+				group := ratelimit.NewGroup(ratelimit.Config{Rate: perSecond, Burst: burst}, stability.Keys{Max: customerCount})
 				for _, k := range keys {
 					grantedIf(group.Get(k).Allow())
 				}
@@ -136,7 +136,7 @@ func rateKeys() Row {
 				})
 			}},
 			{Name: "x/time/rate in a sync.Map", Kind: Peer, How: "`Load(key)`, `Allow`; unbounded, nothing is ever forgotten.", Setup: func() Work {
-				keys := customers(count)
+				keys := customers()
 				var limiters sync.Map
 				for _, k := range keys {
 					limiters.Store(k, rate.NewLimiter(perSecond, burst))
@@ -150,8 +150,8 @@ func rateKeys() Row {
 				})
 			}},
 			{Name: "throttled v2", Kind: Peer, How: "`RateLimitCtx` in a memstore of that size.", Setup: func() Work {
-				keys, ctx := customers(count), context.Background()
-				l := newThrottled(count, throttled.RateQuota{MaxRate: throttled.PerSec(perSecond), MaxBurst: burst})
+				keys, ctx := customers(), context.Background()
+				l := newThrottled(customerCount, throttled.RateQuota{MaxRate: throttled.PerSec(perSecond), MaxBurst: burst})
 				for _, k := range keys {
 					let(l.RateLimitCtx(ctx, k, 1))
 				}
@@ -162,8 +162,8 @@ func rateKeys() Row {
 				})
 			}},
 			{Name: "go-limiter", Kind: Peer, How: "`Take` of a memorystore allocated for that size.", Setup: func() Work {
-				keys, ctx := customers(count), context.Background()
-				store, err := memorystore.New(&memorystore.Config{Tokens: perSecond, Interval: time.Second, InitialAlloc: count})
+				keys, ctx := customers(), context.Background()
+				store, err := memorystore.New(&memorystore.Config{Tokens: perSecond, Interval: time.Second, InitialAlloc: customerCount})
 				granted(err)
 				for _, k := range keys {
 					_, _, _, _, _ = store.Take(ctx, k)
@@ -178,8 +178,10 @@ func rateKeys() Row {
 	}
 }
 
-func customers(n int) []string {
-	keys := make([]string, n)
+const customerCount = 100_000
+
+func customers() []string {
+	keys := make([]string, customerCount)
 	for i := range keys {
 		keys[i] = "customer-" + strconv.Itoa(i)
 	}

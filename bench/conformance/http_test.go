@@ -49,6 +49,8 @@ type client struct {
 
 // newClient returns a client of a library. The libraries are used as their
 // documentation shows first: with a retry where they have one, and with a timeout.
+//
+//nolint:bodyclose // It takes what builds a policy for something that returns a response.
 func newClient(column string, parts part, n *network) (http.RoundTripper, string) {
 	wants := func(p part) bool { return parts&p != 0 }
 	attempt := 10 * time.Second
