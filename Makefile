@@ -1,6 +1,6 @@
 # Shorthand for what is done often. What the checks are stands in .ci/run.
 .DEFAULT_GOAL := help
-.PHONY: help check quick test lint fuzz api contract telemetry demo bench bench-report conformance instructions
+.PHONY: help check quick test lint fuzz api contract telemetry demo bench bench-report conformance results instructions
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ bench-report: ## write BENCHMARKS.md, in about seven minutes on a quiet machine
 
 conformance: ## write docs/CONFORMANCE.md: which libraries keep which promises
 	go test -count=1 -run '^TestConformance$$' ./bench/conformance -update
+
+results: ## write docs/RESULTS.md: published results beside those of this library, in less than a minute
+	go test -count=1 ./examples/results -update
 
 instructions: ## the instructions of the hot paths against bench/instructions.txt
 	go run ./bench/cmd/instructions

@@ -11,6 +11,7 @@ require (
 )
 
 require (
+	github.com/HdrHistogram/hdrhistogram-go v1.4.0 // indirect
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/dustin/go-humanize v1.1.0 // indirect
@@ -46,6 +47,7 @@ require (
 
 require (
 	github.com/crumplezone/stability v0.0.0-00010101000000-000000000000
+	github.com/crumplezone/stability/antagonist v0.0.0-00010101000000-000000000000
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/stretchr/testify v1.12.1
 	go.uber.org/goleak v1.3.0
@@ -53,3 +55,5 @@ require (
 )
 
 replace github.com/crumplezone/stability => ../
+
+replace github.com/crumplezone/stability/antagonist => ../antagonist
