@@ -53,6 +53,6 @@ func measuredText(r result, o options) string {
 |---|---|---|
 | %s | %s | %s |
 
-One run on %s; `+"`go run ./examples/antipatterns -run %s -seconds %g -pages examples/antipatterns`"+` measures it anew.
-`, want, want.Format(r.Unguarded.Figure), want.Format(r.Guarded.Figure), machine(), r.Scene.Name, o.seconds)
+Written down by a run with `+"`-seconds %g -pages examples/antipatterns`"+`, %s.
+`, want, want.Format(r.Unguarded.Figure), want.Format(r.Guarded.Figure), o.seconds, machine())
 }

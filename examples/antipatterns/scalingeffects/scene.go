@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/crumplezone/stability/examples/antipatterns/internal/scene"
 	"github.com/crumplezone/stability/ratelimit"
@@ -27,9 +28,9 @@ var Scene = scene.Scene{
 
 const (
 	few, many = 4, 16
-	changes   = 3 // a second, of each server
+	changes   = 2 // a second, of each server
 	manyFrom  = 0.4
-	batches   = 4 // a second, to each server, from the hub
+	batches   = 3 // a second, to each server, from the hub
 )
 
 // A farm is the servers, and what they send.
@@ -74,8 +75,8 @@ func program(s *scene.Stage) (m scene.Measured, err error) {
 
 	rate := s.Watch(perSecond(s, &f.messages))
 	answers := s.Play(
-		scene.Load{Rate: few * changes, To: manyFrom, Visit: tell},
-		scene.Load{Rate: many * changes, From: manyFrom, Visit: tell})
+		scene.Load{Rate: few * changes, To: manyFrom, Patience: 5 * time.Second, Visit: tell},
+		scene.Load{Rate: many * changes, From: manyFrom, Patience: 5 * time.Second, Visit: tell})
 	m.Series = rate()
 	m.Figure = float64(f.messages.Load()-grown.Load()) / float64(len(answers[1]))
 	m.Note("messages for each change with four servers: %.1f", float64(grown.Load())/float64(len(answers[0])))

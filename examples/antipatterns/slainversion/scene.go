@@ -68,7 +68,7 @@ func program(s *scene.Stage) (m scene.Measured, err error) {
 	}
 
 	visitors := s.Visitors()
-	answers := s.Play(scene.Load{Rate: 60, Visit: func(ctx context.Context, _ int) error {
+	answers := s.Play(scene.Load{Rate: 60, Patience: 5 * time.Second, Visit: func(ctx context.Context, _ int) error {
 		_, err := scene.Fetch(ctx, visitors, pages.URL)
 		return err
 	}})[0]
@@ -89,12 +89,12 @@ type shop struct {
 	optional  *fallback.Fallback // nil has nothing to show instead
 }
 
-// guard calls what a page must have up to four times, each within a fifth of a
-// second, as long as no more than a fifth of all calls are repeated.
+// guard calls what a page must have up to four times, each within a second,
+// as long as no more than a fifth of all calls are repeated.
 func guard() (stability.Policy, *fallback.Fallback) {
 	return stability.Chain(
 		retry.New(retry.Config{Name: "essential", Attempts: 4, Base: 10 * time.Millisecond}),
-		timeout.New(timeout.Config{Name: "essential", After: 200 * time.Millisecond}),
+		timeout.New(timeout.Config{Name: "essential", After: time.Second}),
 	), fallback.New(fallback.Config{Name: "optional"})
 }
 

@@ -18,17 +18,17 @@ import (
 var Scene = scene.Scene{
 	Name:    "slowresponses",
 	Title:   "Slow responses",
-	Story:   "A page shows ratings. For half of the run these come after more than a second: right, each of them, and too late. Visitors who see nothing press reload, and the slow service has three times the work.",
+	Story:   "A page shows ratings. For half of the run these come after more than two seconds: right, each of them, and too late. Visitors who see nothing press reload, and the slow service has three times the work.",
 	Guard:   "a timeout, a breaker that counts slow calls, and yesterday's ratings in their place",
-	Want:    scene.Requirement{Text: "pages complete within half a second while ratings are slow", Unit: "%", AtLeast: 90},
-	Plot:    scene.Plot{Title: "Pages complete within half a second", Unit: "%", Bound: true},
+	Want:    scene.Requirement{Text: "pages complete within a second while ratings are slow", Unit: "%", AtLeast: 90},
+	Plot:    scene.Plot{Title: "Pages complete within a second", Unit: "%", Bound: true},
 	Program: program,
 }
 
 const (
 	slowFrom, slowTo = 0.25, 0.75
-	slow             = 1200 * time.Millisecond
-	patience         = 500 * time.Millisecond
+	slow             = 2500 * time.Millisecond
+	patience         = time.Second
 )
 
 func program(s *scene.Stage) (m scene.Measured, err error) {

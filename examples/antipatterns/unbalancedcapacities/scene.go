@@ -17,7 +17,7 @@ import (
 var Scene = scene.Scene{
 	Name:    "unbalancedcapacities",
 	Title:   "Unbalanced capacities",
-	Story:   "A small scheduling service does what a large web front asks of it, which is little. On the day of a sale it is twice what the service can do. It works on everything in turn, and so on what nobody waits for any more.",
+	Story:   "A small scheduling service does what a large web front asks of it, which is little. On the day of a sale it is four times what the service can do. It works on everything in turn, and so on what nobody waits for any more.",
 	Guard:   "a bulkhead in the service, and a deadline that travels with each request",
 	Want:    scene.Requirement{Text: "appointments made in time during the sale, of what the service can do", Unit: "%", AtLeast: 60},
 	Plot:    scene.Plot{Title: "Appointments made in time, a second"},
@@ -25,13 +25,13 @@ var Scene = scene.Scene{
 }
 
 const (
-	workers  = 4
-	work     = 20 * time.Millisecond
-	capacity = 200 // a second: workers / work
-	weekday  = 60
+	workers  = 5
+	work     = 50 * time.Millisecond
+	capacity = 100 // a second: workers / work
+	weekday  = 40
 	sale     = 400
 	saleFrom = 0.25
-	patience = 300 * time.Millisecond // of the front
+	patience = 700 * time.Millisecond // of the front
 )
 
 func program(s *scene.Stage) (m scene.Measured, err error) {
@@ -53,7 +53,7 @@ func program(s *scene.Stage) (m scene.Measured, err error) {
 	answers := s.Play(
 		scene.Load{Rate: weekday, To: saleFrom, Patience: patience, Visit: visit},
 		scene.Load{Rate: sale, From: saleFrom, Patience: patience, Visit: visit})
-	m.Figure = 100 * float64(answers[1].Good()) / (capacity * (s.Length - s.At(saleFrom)).Seconds())
+	m.Figure = 100 * float64(answers[1].Good()) / (capacity * (s.Length + patience - s.At(saleFrom)).Seconds())
 	m.Series = s.RateSeries(append(answers[0], answers[1]...))
 	m.Note("appointments made in time during the sale: %v", answers[1])
 	return m, nil

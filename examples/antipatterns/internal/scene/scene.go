@@ -67,7 +67,7 @@ func (r Requirement) Format(figure float64) string {
 	if r.AtMost > 0 {
 		tenths = math.Ceil(figure*10 - 1e-6)
 	}
-	text := strconv.FormatFloat(tenths/10, 'f', -1, 64)
+	text := strconv.FormatFloat(tenths/10+0, 'f', -1, 64) // + 0 makes a 0 of a −0
 	if r.Unit != "" {
 		text += " " + r.Unit
 	}

@@ -71,7 +71,7 @@ func (s *Stage) Until(share float64) bool {
 	case <-s.ctx.Done():
 		return false
 	}
-	return s.Pause(s.At(share) - s.Now())
+	return s.Pause(time.Until(s.start.Add(s.At(share))))
 }
 
 // Pause waits. It returns false where the run ended before.
