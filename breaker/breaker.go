@@ -230,15 +230,22 @@ func newBreaker(s *settings, key string) *Breaker {
 func (b *Breaker) Run(ctx context.Context, fn func(context.Context) error) error {
 	s := b.simple(ctx)
 	if s == nil {
-		a, err := b.Admit(ctx)
-		if err != nil {
-			return err
-		}
-		return a.Run(fn)
+		return b.runAdmitted(ctx, fn)
 	}
 	c := call{b: b, s: s, ctx: ctx}
 	defer c.abort()
 	return c.end(fn(ctx))
+}
+
+func (b *Breaker) runAdmitted(ctx context.Context, fn func(context.Context) error) error {
+	if err := b.refusedAtOnce(ctx); err != nil {
+		return err
+	}
+	a, err := b.Admit(ctx)
+	if err != nil {
+		return err
+	}
+	return a.Run(fn)
 }
 
 // Enter is [Breaker.Run] for a call that outlives a function: it ends, and is
@@ -260,13 +267,14 @@ func (b *Breaker) Admit(ctx context.Context) (stability.Admission, error) {
 		return stability.Admission{}, err
 	}
 	a := stability.Admission{Ctx: ctx, Gate: (*releaser)(b)}
-	s := b.stay.Load()
-	if s.state == Closed && !s.ramping.Load() {
+	if s := b.stay.Load(); s.state == Closed && !s.ramping.Load() {
 		a.Ref = s
 	} else {
-		ref, refusal := b.admitSlow(ctx, s)
+		if err := b.refusedAtOnce(ctx); err != nil {
+			return stability.Admission{}, err
+		}
+		ref, refusal := b.admitSlow(ctx)
 		if refusal != nil {
-			telemetry.Rejected(ctx, refusal)
 			return stability.Admission{}, refusal
 		}
 		a.Ref = ref
@@ -378,15 +386,21 @@ func (b *Breaker) Stats() Stats {
 func Do[T any](ctx context.Context, b *Breaker, fn func(context.Context) (T, error)) (T, error) {
 	s := b.simple(ctx)
 	if s == nil {
-		a, err := b.Admit(ctx)
-		if err != nil {
-			var zero T
-			return zero, err
-		}
-		return stability.DoAdmitted(a, fn)
+		return doAdmitted(ctx, b, fn)
 	}
 	c := call{b: b, s: s, ctx: ctx}
 	defer c.abort()
 	v, err := fn(ctx)
 	return v, c.end(err)
+}
+
+func doAdmitted[T any](ctx context.Context, b *Breaker, fn func(context.Context) (T, error)) (v T, err error) {
+	if err := b.refusedAtOnce(ctx); err != nil {
+		return v, err
+	}
+	a, err := b.Admit(ctx)
+	if err != nil {
+		return v, err
+	}
+	return stability.DoAdmitted(a, fn)
 }

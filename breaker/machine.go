@@ -9,6 +9,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/telemetry"
 	"github.com/crumplezone/stability/internal/window"
 )
 
@@ -18,15 +19,31 @@ var (
 	errProbeIgnored = errors.New("probe ignored")
 )
 
-// admitSlow decides about a call that a closed breaker does not simply let
-// through. It returns what the call's admission refers to, or a refusal, counted.
-func (b *Breaker) admitSlow(ctx context.Context, s *stay) (ref any, refusal *stability.Rejection) {
-	if r := s.ready.Load(); r != nil && !b.cfg.Observe {
-		if b.totals.tally.CountRejected()&0xff == 0 {
-			s.distrust()
-		}
-		return nil, r
+// refusedAtOnce returns the Rejection that an open stay keeps ready, if it does. It
+// is most of what a call costs while the breaker is open, which is when calls come
+// thickest: the admission that Admit fills in would cost as much again (BenchmarkOpen).
+func (b *Breaker) refusedAtOnce(ctx context.Context) error {
+	if b == nil {
+		return nil
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s := b.stay.Load()
+	r := s.ready.Load()
+	if r == nil || b.cfg.Observe {
+		return nil
+	}
+	if b.totals.tally.CountRejected()&0xff == 0 {
+		s.distrust()
+	}
+	telemetry.Rejected(ctx, r)
+	return r
+}
+
+// admitSlow decides about a call that is neither simply let through nor simply
+// refused. It returns what the call's admission refers to, or a refusal.
+func (b *Breaker) admitSlow(ctx context.Context) (ref any, refusal *stability.Rejection) {
 	b.mu.Lock()
 	ref, refusal = b.decide(time.Now())
 	news := b.news()
@@ -45,6 +62,7 @@ func (b *Breaker) admitSlow(ctx context.Context, s *stay) (ref any, refusal *sta
 		return nil, nil
 	default:
 		b.totals.tally.CountRejected()
+		telemetry.Rejected(ctx, refusal)
 		return nil, refusal
 	}
 }
@@ -134,6 +152,9 @@ func (b *Breaker) settleClosed(ctx context.Context, s *stay, outcome stability.O
 		}
 	}
 	why := b.cause(s, counts)
+	if why != "" || counts.Calls() < int64(b.cfg.MinCalls) {
+		why = b.cause(s, s.window.Counts()) // with the successes of the present step
+	}
 	if why == "" {
 		return
 	}

@@ -37,7 +37,7 @@ func shift(t *time.Time, monotonic, wall time.Duration) {
 	words := (*struct {
 		wall uint64
 		ext  int64
-	})(unsafe.Pointer(t))
+	})(unsafe.Pointer(t)) //nolint:gosec // The layout is checked by Elapse, each time.
 	const hasMonotonic = 1 << 63
 	*t = t.Add(wall)
 	if words.wall&hasMonotonic != 0 {
@@ -79,7 +79,7 @@ func (w *walker) walkStruct(v reflect.Value) {
 	switch {
 	case v.Type() == reflect.TypeFor[time.Time]():
 		if v.CanAddr() && !v.IsZero() {
-			shift((*time.Time)(unsafe.Pointer(v.UnsafeAddr())), w.monotonic, w.wall)
+			shift((*time.Time)(unsafe.Pointer(v.UnsafeAddr())), w.monotonic, w.wall) //nolint:gosec // Fields are not exported.
 			w.found++
 		}
 	case v.Type() == reflect.TypeFor[time.Timer]():

@@ -51,16 +51,19 @@ type Window struct {
 	buckets  [buckets]Counts
 	sum      Counts // of all buckets
 	current  int
-	began    time.Time // of the current bucket
-	credited int64     // of successes
+	epoch    time.Time     // what times are measured from: a reading of one clock, where time.Now reads two
+	began    time.Duration // of the current bucket
+	credited int64         // of successes
 	timer    *time.Timer
 }
 
 // Init makes w, which must be zero, ready to count over span.
 func (w *Window) Init(span time.Duration) {
 	w.step = span / buckets
-	w.began = time.Now()
+	w.epoch = time.Now()
 }
+
+func (w *Window) now() time.Duration { return time.Since(w.epoch) }
 
 // Success counts a success that was not slow.
 func (w *Window) Success() {
@@ -72,7 +75,10 @@ func (w *Window) Success() {
 	}
 }
 
-// Failure counts a failure and returns the counts with it.
+// Failure counts a failure and returns the counts with it, but for successes that
+// came since the current step began or [Window.Counts] was asked. To count those too
+// means to look at what every core has counted, and is seldom needed: what a ratio of
+// failures or slow calls does not reach without them, it does not reach with them.
 func (w *Window) Failure(slow bool) Counts {
 	c := Counts{Failures: 1}
 	if slow {
@@ -81,13 +87,14 @@ func (w *Window) Failure(slow bool) Counts {
 	return w.count(c)
 }
 
-// SlowSuccess counts a success that was slow and returns the counts with it.
+// SlowSuccess counts a success that was slow and returns the counts as Failure does.
 func (w *Window) SlowSuccess() Counts { return w.count(Counts{Successes: 1, Slow: 1}) }
 
 func (w *Window) count(c Counts) Counts {
+	now := w.now() // without the lock, which is short then
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.turn(time.Now())
+	w.turn(now, false)
 	w.buckets[w.current].add(c)
 	w.sum.add(c)
 	return w.sum
@@ -97,15 +104,22 @@ func (w *Window) count(c Counts) Counts {
 func (w *Window) Counts() Counts {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.turn(time.Now())
+	w.turn(w.now(), true)
 	return w.sum
 }
 
 // turn credits the successes since the last turn and makes the bucket of now the
-// current one. The caller holds mu.
-func (w *Window) turn(now time.Time) {
+// current one. Within a bucket, where that changes nothing, it does so if asked to.
+// The caller holds mu.
+func (w *Window) turn(now time.Duration, credit bool) {
+	if now < w.began {
+		now = w.now() // another has turned since it was read
+	}
+	steps := int64((now - w.began) / w.step)
+	if steps == 0 && !credit {
+		return
+	}
 	ticking := w.ticking.Load()
-	steps := int64(now.Sub(w.began) / w.step)
 	if ticking {
 		w.credit() // to the bucket that is ending
 	}
@@ -113,7 +127,7 @@ func (w *Window) turn(now time.Time) {
 	case steps < 0 || steps >= buckets:
 		w.buckets = [buckets]Counts{}
 		w.sum = Counts{}
-		w.began = w.began.Add(time.Duration(steps) * w.step)
+		w.began += time.Duration(steps) * w.step
 		if steps < 0 { // another clock, such as that of a test's next bubble
 			w.began = now
 		}
@@ -126,7 +140,7 @@ func (w *Window) turn(now time.Time) {
 			w.sum.Slow -= old.Slow
 			*old = Counts{}
 		}
-		w.began = w.began.Add(time.Duration(steps) * w.step)
+		w.began += time.Duration(steps) * w.step
 	}
 	if !ticking {
 		w.credit() // the window was empty of successes: these have just come
@@ -150,7 +164,7 @@ func (w *Window) start() {
 	if w.ticking.Load() {
 		return
 	}
-	w.turn(time.Now())
+	w.turn(w.now(), true)
 	w.ticking.Store(true)
 	w.arm()
 }
@@ -169,7 +183,7 @@ func (w *Window) tick(t **time.Timer) {
 	if w.timer != *t {
 		return
 	}
-	w.turn(time.Now())
+	w.turn(w.now(), true)
 	if w.timer != *t {
 		return // turn has armed another
 	}
