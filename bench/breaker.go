@@ -10,6 +10,7 @@ import (
 	"github.com/go-kratos/aegis/circuitbreaker/sre"
 	"github.com/sony/gobreaker/v2"
 	zero "github.com/zeromicro/go-zero/core/breaker"
+	"github.com/zeromicro/go-zero/core/logx"
 
 	"github.com/crumplezone/stability/breaker"
 )
@@ -205,6 +206,7 @@ func hystrixCommand(name string) string {
 
 func zeroBreaker(period int) Candidate {
 	return Candidate{Name: "go-zero", Kind: Peer, How: "`core/breaker`, `Do`, which has no settings. It never opens but refuses a growing share.", Setup: func() Work {
+		logx.Disable() // it would log the process's use of the processor
 		b := zero.NewBreaker()
 		granted(b.Do(okPlain))
 		return each(func(_, n int) {

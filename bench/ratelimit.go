@@ -124,53 +124,53 @@ func rateKeys() Row {
 		},
 		Candidates: []Candidate{
 			{Name: "stability", How: "`Group.Get(key).Allow()`; the group is bounded to the number of keys.", Setup: func() Work {
-				keys := customers()
+				customers := walkCustomers()
 				group := ratelimit.NewGroup(ratelimit.Config{Rate: perSecond, Burst: burst}, stability.Keys{Max: customerCount})
-				for _, k := range keys {
+				for _, k := range customers.keys {
 					grantedIf(group.Get(k).Allow())
 				}
 				return each(func(goroutine, n int) {
-					for i := range n {
-						group.Get(stride(keys, goroutine, i)).Allow()
+					for range n {
+						group.Get(customers.key(goroutine)).Allow()
 					}
 				})
 			}},
 			{Name: "x/time/rate in a sync.Map", Kind: Peer, How: "`Load(key)`, `Allow`; unbounded, nothing is ever forgotten.", Setup: func() Work {
-				keys := customers()
+				customers := walkCustomers()
 				var limiters sync.Map
-				for _, k := range keys {
+				for _, k := range customers.keys {
 					limiters.Store(k, rate.NewLimiter(perSecond, burst))
 				}
 				return each(func(goroutine, n int) {
-					for i := range n {
-						if l, ok := limiters.Load(stride(keys, goroutine, i)); ok {
+					for range n {
+						if l, ok := limiters.Load(customers.key(goroutine)); ok {
 							l.(*rate.Limiter).Allow()
 						}
 					}
 				})
 			}},
 			{Name: "throttled v2", Kind: Peer, How: "`RateLimitCtx` in a memstore of that size.", Setup: func() Work {
-				keys, ctx := customers(), context.Background()
+				customers, ctx := walkCustomers(), context.Background()
 				l := newThrottled(customerCount, throttled.RateQuota{MaxRate: throttled.PerSec(perSecond), MaxBurst: burst})
-				for _, k := range keys {
+				for _, k := range customers.keys {
 					let(l.RateLimitCtx(ctx, k, 1))
 				}
 				return each(func(goroutine, n int) {
-					for i := range n {
-						_, _, _ = l.RateLimitCtx(ctx, stride(keys, goroutine, i), 1)
+					for range n {
+						_, _, _ = l.RateLimitCtx(ctx, customers.key(goroutine), 1)
 					}
 				})
 			}},
 			{Name: "go-limiter", Kind: Peer, How: "`Take` of a memorystore allocated for that size.", Setup: func() Work {
-				keys, ctx := customers(), context.Background()
+				customers, ctx := walkCustomers(), context.Background()
 				store, err := memorystore.New(&memorystore.Config{Tokens: perSecond, Interval: time.Second, InitialAlloc: customerCount})
 				granted(err)
-				for _, k := range keys {
+				for _, k := range customers.keys {
 					_, _, _, _, _ = store.Take(ctx, k)
 				}
 				return Work{Do: func(goroutine, n int) {
-					for i := range n {
-						_, _, _, _, _ = store.Take(ctx, stride(keys, goroutine, i))
+					for range n {
+						_, _, _, _, _ = store.Take(ctx, customers.key(goroutine))
 					}
 				}, Close: func() { _ = store.Close(ctx) }}
 			}},
@@ -180,17 +180,28 @@ func rateKeys() Row {
 
 const customerCount = 100_000
 
-func customers() []string {
-	keys := make([]string, customerCount)
-	for i := range keys {
-		keys[i] = "customer-" + strconv.Itoa(i)
+func walkCustomers() *walk {
+	w := &walk{keys: make([]string, customerCount)}
+	for i := range w.keys {
+		w.keys[i] = "customer-" + strconv.Itoa(i)
 	}
-	return keys
+	return w
 }
 
-// stride goes through all keys, from another one in each goroutine.
-func stride(keys []string, goroutine, i int) string {
-	return keys[uint(goroutine*31_337+i*7919)%uint(len(keys))] //nolint:gosec // Neither is negative.
+// A walk goes through all keys, each goroutine for itself, with a stride that no cache
+// foresees.
+type walk struct {
+	keys []string
+	at   [256]struct {
+		next int
+		_    [120]byte // what one goroutine writes is not beside what another one does
+	}
+}
+
+func (w *walk) key(goroutine int) string {
+	at := &w.at[goroutine%len(w.at)]
+	at.next += 7919
+	return w.keys[uint(goroutine*31_337+at.next)%uint(len(w.keys))] //nolint:gosec // Neither is negative.
 }
 
 func ourAllow(name, how string, perSecond float64, burst int) Candidate {
