@@ -177,6 +177,32 @@ func TestSlowSuccessesOpen(t *testing.T) {
 	})
 }
 
+// The successes of the last moments count, too: for MinCalls and against the ratio.
+//
+// Contract: 8
+func TestRatioCountsSuccessesOfTheMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		run := func(b *breaker.Breaker, n int, call func(context.Context) error) {
+			for range n {
+				_ = b.Run(t.Context(), call)
+			}
+		}
+		b := breaker.New(breaker.Config{FailureRatio: 0.05})
+		run(b, 19, ok)
+		run(b, 1, failed)
+		require.Equal(t, breaker.Open, b.State())
+
+		b = breaker.New(breaker.Config{})
+		run(b, 100, ok)
+		run(b, 90, failed)
+		run(b, 50, ok)
+		run(b, 59, failed)
+		require.Equal(t, breaker.Closed, b.State(), "149 of 299")
+		run(b, 1, failed)
+		require.Equal(t, breaker.Open, b.State(), "150 of 300")
+	})
+}
+
 // What the ratio rule says is what a ratio of what the window holds is.
 func TestRatioCountsSuccesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

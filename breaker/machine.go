@@ -277,7 +277,6 @@ func (b *Breaker) enter(s *stay, why Cause) {
 		for _, l := range b.real.leases {
 			l.done = nil // their slots end with their stay
 		}
-		b.real.leases = nil
 		b.real.ready.Store(nil)
 		b.real = s
 	}

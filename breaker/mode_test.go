@@ -122,6 +122,51 @@ func TestForcedModeForgetsNothing(t *testing.T) {
 	})
 }
 
+// To ask for what is there already changes nothing and is told to nobody.
+//
+// Contract: 10, 12
+func TestForcingWhatIsForced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var changes []breaker.Change
+		b := opened(t, breaker.Config{OnChange: func(c breaker.Change) { changes = append(changes, c) }})
+		b.ForceOpen()
+		b.Auto()
+		b.ForceClosed()
+		require.Error(t, b.Run(t.Context(), failed))
+		before := b.Stats()
+		time.Sleep(time.Second)
+		b.ForceClosed()
+		require.Equal(t, before, b.Stats())
+		b.Reset()
+		require.Equal(t, breaker.Auto, b.Stats().Mode)
+		b.Reset()
+		b.ForceOpen()
+		b.Reset()
+		require.Equal(t, breaker.Auto, b.Stats().Mode)
+		require.Equal(t, breaker.Closed, b.State())
+		requireAlternating(t, changes)
+		require.Len(t, changes, 4)
+	})
+}
+
+// Contract: 12
+func TestForcedModeDoesNotOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := breaker.New(breaker.Config{})
+		b.ForceClosed()
+		for range 30 {
+			require.Error(t, b.Run(t.Context(), failed))
+		}
+		require.Zero(t, b.Stats().Opened)
+		for range 40 {
+			require.NoError(t, b.Run(t.Context(), ok))
+		}
+		b.Auto()
+		require.Equal(t, breaker.Closed, b.State())
+		require.Zero(t, b.Stats().Opened)
+	})
+}
+
 // Contract: 12
 func TestForceClosedEndsTheRamp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -36,6 +36,7 @@ func probing(t *testing.T, cfg breaker.Config) *breaker.Breaker {
 	b := opened(t, cfg)
 	time.Sleep(b.Stats().RetryAfter)
 	require.Equal(t, breaker.HalfOpen, b.State())
+	require.Zero(t, b.Stats().RetryAfter)
 	return b
 }
 

@@ -43,12 +43,13 @@ func (s *stay) reads(now time.Time) State {
 	}
 }
 
-// retryAfter returns how long an open stay still refuses; 0 when that is not known.
+// retryAfter returns how long a stay that is open now will refuse; 0 when that is not
+// known.
 func (s *stay) retryAfter(now time.Time) time.Duration {
 	if s.due.IsZero() {
 		return 0
 	}
-	return max(s.due.Sub(now), 0)
+	return s.due.Sub(now)
 }
 
 // lapsed returns a probe that is not back in its time, or nil.

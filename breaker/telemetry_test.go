@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -138,6 +139,71 @@ func TestDroppedBreakerIsNotObserved(t *testing.T) {
 	}()
 	runtime.GC()
 	require.Empty(t, meter.Values(t))
+}
+
+// What the members of a group count is what the group reports, whatever has become
+// of the members: started = succeeded + failed + ignored.
+//
+// Contract: 42, 43, 44
+func TestGroupCountsEachCallOnce(t *testing.T) {
+	for _, observe := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			meter := policytest.NewMeter()
+			g := breaker.NewGroup(breaker.Config{
+				Name: "stock", Consecutive: 2, OpenFor: 100 * time.Millisecond, ProbeFor: time.Second,
+				Probes: 2, RampFor: time.Second, Window: 100 * time.Millisecond, Observe: observe, MeterProvider: meter,
+			}, stability.Keys{Max: 4, IdleFor: time.Second})
+			var asked, began, changed atomic.Int64
+			var wg sync.WaitGroup
+			for range 32 {
+				wg.Go(func() {
+					for range 100 {
+						time.Sleep(rand.N(100 * time.Millisecond))
+						asked.Add(1)
+						exit(func(goexit func()) {
+							defer func() { _ = recover() }()
+							ctx, cancel := context.WithCancel(context.Background())
+							defer cancel()
+							_ = g.Get(strconv.Itoa(rand.IntN(12))).Run(ctx, func(ctx context.Context) error {
+								began.Add(1)
+								time.Sleep(rand.N(100 * time.Millisecond))
+								switch rand.IntN(12) {
+								case 0:
+									panic(errCall)
+								case 1:
+									goexit()
+								case 2:
+									cancel()
+									return ctx.Err()
+								case 3:
+									time.Sleep(3 * time.Second) // longer than a probe may
+								case 4, 5, 6:
+									return errCall
+								}
+								return nil
+							})
+						})
+						if rand.IntN(20) == 0 {
+							b := g.Get(strconv.Itoa(rand.IntN(12)))
+							[]func(){b.ForceOpen, b.ForceClosed, b.Reset}[rand.IntN(3)]()
+							time.Sleep(rand.N(100 * time.Millisecond))
+							b.Auto()
+							changed.Add(1)
+						}
+					}
+				})
+			}
+			wg.Wait()
+			values := meter.Values(t)
+			started := values[calls("success")] + values[calls("failure")] + values[calls("ignored")]
+			require.EqualValues(t, began.Load(), started)
+			require.EqualValues(t, asked.Load(), started+values[calls("rejected")])
+			const observed = "stability.breaker.observed_rejections{stability.name=stock,stability.policy=breaker}"
+			require.Equal(t, observe, values[observed] > 0)
+			require.Equal(t, !observe, values[calls("rejected")] > 0)
+			require.Positive(t, changed.Load())
+		})
+	}
 }
 
 // Contract: 42, 43

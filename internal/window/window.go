@@ -119,6 +119,8 @@ func (w *Window) turn(now time.Duration, credit bool) {
 	if steps == 0 && !credit {
 		return
 	}
+	// Without a timer the window is empty of successes. Those that come now will be
+	// credited once start, which they call, has turned to their time.
 	ticking := w.ticking.Load()
 	if ticking {
 		w.credit() // to the bucket that is ending
@@ -141,9 +143,6 @@ func (w *Window) turn(now time.Duration, credit bool) {
 			*old = Counts{}
 		}
 		w.began += time.Duration(steps) * w.step
-	}
-	if !ticking {
-		w.credit() // the window was empty of successes: these have just come
 	}
 	if ticking && (steps < 0 || steps >= 3) {
 		w.arm() // the timer is late, or of a clock that stands still

@@ -63,6 +63,55 @@ func TestTimerStopsAndStartsUnderLoad(t *testing.T) {
 	}
 }
 
+// The same, with the timer's function called as if it ran at that very instant.
+func TestTimerStopsAsASuccessComes(t *testing.T) {
+	var start sync.WaitGroup
+	for range 20_000 {
+		w := newWindow(10 * time.Hour)
+		w.start()
+		timer := w.timer
+		start.Add(1)
+		var wg sync.WaitGroup
+		wg.Go(func() { start.Wait(); w.tick(&timer) })
+		wg.Go(func() { start.Wait(); w.Success() })
+		start.Done()
+		wg.Wait()
+		require.Equal(t, Counts{Successes: 1}, w.Counts())
+		require.True(t, w.ticking.Load())
+		w.timer.Stop()
+	}
+}
+
+// A failure reads the clock before it has the lock. Another may turn in between:
+// that is no other clock.
+func TestTimeReadBeforeAnotherTurned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWindow(10 * time.Second)
+		before := w.now()
+		time.Sleep(5 * time.Second)
+		w.Failure(false)
+		w.mu.Lock()
+		w.turn(before, false)
+		w.mu.Unlock()
+		require.Equal(t, Counts{Failures: 1}, w.Counts())
+	})
+}
+
+// What a failure is told lacks at most the successes of the present step, and what
+// is read lacks none.
+func TestFailureIsToldOfEndedSteps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWindow(10 * time.Second)
+		w.Success()
+		require.Equal(t, Counts{Failures: 1}, w.Failure(false))
+		time.Sleep(time.Second + 1)
+		w.Success()
+		require.Equal(t, Counts{Successes: 1, Failures: 2}, w.Failure(false))
+		require.Equal(t, Counts{Successes: 2, Failures: 2}, w.Counts())
+		require.Equal(t, Counts{Successes: 3, Failures: 2, Slow: 1}, w.SlowSuccess())
+	})
+}
+
 func TestSlides(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWindow(10 * time.Second)
@@ -92,6 +141,11 @@ func TestOutlivesTheBubbleOfItsTimer(t *testing.T) {
 			require.EqualValues(t, 5, w.Counts().Successes)
 			time.Sleep(20 * time.Second)
 			require.Equal(t, Counts{}, w.Counts())
+			w.Success()
+			time.Sleep(9500 * time.Millisecond)
+			w.Success()
+			time.Sleep(2 * time.Second)
+			require.Equal(t, Counts{Successes: 1}, w.Counts(), "a timer of this bubble tells the steps apart")
 			for range 5 {
 				w.Success() // the bubble ends with its timer set
 			}
