@@ -39,6 +39,8 @@ type Goal struct {
 	Ours, Against string
 	// Serial is the bound for one goroutine, All that for all cores.
 	Serial, All float64
+	// Why is what stands in the way, for the case that the goal is not met.
+	Why string
 }
 
 // A Kind is what a candidate is there for.
@@ -61,6 +63,9 @@ type Candidate struct {
 	How string
 	// Setup prepares it. It panics when the candidate does not do the work.
 	Setup func() Work
+	// Alone is Setup for a count of allocations, where Setup's work makes others
+	// allocate than the candidate. It may be nil.
+	Alone func() Work
 }
 
 // Work is a candidate at work.

@@ -90,7 +90,8 @@ func breakerOpen() Row {
 		Name: "breaker, open, refusal",
 		Note: "go-zero and aegis are left out: they refuse a share of the calls, never all.",
 		Goals: []Goal{
-			{Name: "breaker, open, refusal", Against: gobreakerName, Serial: 1. / 3, All: 1. / 15},
+			{Name: "breaker, open, refusal", Against: gobreakerName, Serial: 1. / 3, All: 1. / 15,
+				Why: "Of the refusal, a third is the atomic operation that counts it, and the rest says who refused, until when, and to which span; gobreaker returns a bare error and counts nothing."},
 		},
 		Candidates: []Candidate{
 			{Name: "stability", How: "Opened by a failure, for an hour.", Setup: func() Work {
