@@ -29,7 +29,7 @@ func updatePages(dir string, s summary) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", file, err)
 		}
-		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil { //nolint:gosec // G703: -pages says where.
 			return err
 		}
 	}

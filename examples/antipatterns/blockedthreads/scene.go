@@ -5,7 +5,7 @@ package blockedthreads
 import (
 	"context"
 	"database/sql"
-	"fmt"
+	"encoding/json"
 	"net/http"
 	"time"
 
@@ -51,7 +51,7 @@ func program(s *scene.Stage) (m scene.Measured, err error) {
 			http.Error(w, "We are busy. Please come back.", http.StatusServiceUnavailable)
 			return
 		}
-		fmt.Fprintln(w, name)
+		_ = json.NewEncoder(w).Encode(name) // It fails when the visitor has left.
 	}))
 	if err != nil {
 		return m, err

@@ -98,6 +98,6 @@ func below(client *http.Client, url string) http.Handler {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
-		w.Write(answer)
+		fmt.Fprintf(w, "%s", answer)
 	})
 }

@@ -4,7 +4,6 @@ package slainversion
 import (
 	"context"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -108,7 +107,7 @@ func (p *shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 		page = append(page, part)
 	}
-	io.WriteString(w, strings.Join(page, "\n"))
+	fmt.Fprintln(w, strings.Join(page, "\n"))
 }
 
 func (p *shop) part(ctx context.Context, service string, essential bool) (string, error) {

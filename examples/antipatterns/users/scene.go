@@ -60,7 +60,7 @@ func program(s *scene.Stage) (m scene.Measured, err error) {
 		}
 		req.Header.Set(clientHeader, client)
 		if session {
-			req.AddCookie(&http.Cookie{Name: "session", Value: client})
+			req.Header.Set("Cookie", "session=of-a-customer")
 		}
 		_, err = scene.Do(visitors, req)
 		return err
