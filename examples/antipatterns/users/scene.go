@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/crumplezone/stability"
@@ -36,10 +37,10 @@ const (
 )
 
 func program(s *scene.Stage) (m scene.Measured, err error) {
-	var sessions scene.Gauge
+	var kept sessions
 	pages := scene.Workers(workers, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, err := r.Cookie("session"); err != nil {
-			sessions.Add(1) // kept for half an hour, for somebody who never comes back for it
+			kept.add() // for half an hour, for somebody who never comes back for it
 		}
 		time.Sleep(work)
 		fmt.Fprint(w, "A lamp: 40.")
@@ -76,8 +77,26 @@ func program(s *scene.Stage) (m scene.Measured, err error) {
 	m.Figure = beside.Percent()
 	m.Series = s.PercentSeries(answers[0])
 	m.Note("customers' pages answered while scrapers were about: %v", beside)
-	m.Note("sessions made for scrapers: %.0f, of %d KiB each for half an hour", sessions.Peak(), sessionSize>>10)
+	m.Note("memory that sessions of scrapers hold: %.1f MB", float64(kept.size())/1e6)
 	return m, nil
+}
+
+// sessions are those of visitors, with what they have looked at.
+type sessions struct {
+	mu   sync.Mutex
+	kept [][]byte
+}
+
+func (s *sessions) add() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.kept = append(s.kept, make([]byte, sessionSize))
+}
+
+func (s *sessions) size() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.kept) * sessionSize
 }
 
 // clientHeader says who asks. All of this scene's visitors have one address; a
