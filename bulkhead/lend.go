@@ -70,13 +70,22 @@ func (s *shelves) free() (n int64) {
 	return n
 }
 
+// mayLend reports whether there are permits enough for shelves, which are not in use.
+func (b *Bulkhead) mayLend() bool {
+	limit := b.limit.Load()
+	// The flag waiting is larger than any limit.
+	return limit >= 4*perShelf && b.word.Load() <= limit/2 && b.shelves.inUse.Load() == nil
+}
+
 // lend begins to use shelves where there are permits enough for it.
 func (b *Bulkhead) lend() {
+	if !b.mayLend() {
+		return // and nobody waits for the lock to learn that
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	limit := b.limit.Load()
-	if b.shelves.inUse.Load() != nil || limit < 4*perShelf || b.word.Load() > limit/2 {
-		return // the flag waiting is larger than any limit
+	if !b.mayLend() {
+		return
 	}
 	if b.shelves.all == nil {
 		b.shelves.all = make([]shelf, stripe.Width())
