@@ -52,12 +52,36 @@ func (g *Group) Get(key string) *Breaker {
 	return g.members.Get(key)
 }
 
+// GroupStats is what the members of a [Group] are doing and have done. The counts are
+// those of forgotten members too.
+type GroupStats struct {
+	stability.Calls
+	Observed int64 // calls that Observe let through and that would have been refused
+
+	Closed, HalfOpen, Open int // members in each state at this moment
+}
+
+// Stats returns the sum of the members' figures.
+func (g *Group) Stats() GroupStats {
+	if g == nil {
+		return GroupStats{}
+	}
+	in := g.inStates()
+	return GroupStats{
+		Calls:    g.sum.tally.Calls(),
+		Observed: g.sum.observed.Load(),
+		Closed:   int(in[Closed]),
+		HalfOpen: int(in[HalfOpen]),
+		Open:     int(in[Open]),
+	}
+}
+
 // forgettable reports whether a new breaker would be the same.
 func (b *Breaker) forgettable() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.stay.Load()
-	return b.mode == Auto && s.state == Closed && b.ramped(s, time.Now()) && b.streak == 0 &&
+	return b.mode == Auto && s.state == Closed && b.ramped(s, time.Now()) &&
 		(b.cfg.Consecutive == 0 || s.inARow.Load() == 0) && s.window.Counts() == (window.Counts{})
 }
 

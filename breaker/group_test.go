@@ -1,6 +1,7 @@
 package breaker_test
 
 import (
+	"runtime"
 	"strconv"
 	"sync"
 	"testing"
@@ -54,6 +55,60 @@ func TestGroupForgetsARecoveredBreaker(t *testing.T) {
 	})
 }
 
+// Contract: 12, 42
+func TestGroupKeepsWhatAMemberWouldLose(t *testing.T) {
+	for name, use := range map[string]func(*breaker.Breaker){
+		"failures in a row": func(b *breaker.Breaker) { _, _ = b.Run(t.Context(), failed), b.Run(t.Context(), failed) },
+		"forced open":       (*breaker.Breaker).ForceOpen,
+		"forced closed":     (*breaker.Breaker).ForceClosed,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := breaker.NewGroup(breaker.Config{Consecutive: 3}, stability.Keys{Max: 1, IdleFor: time.Second})
+				b := g.Get("key")
+				use(b)
+				time.Sleep(time.Hour)
+				require.Same(t, g.Get(stability.OverflowKey), g.Get("other"))
+				require.Same(t, b, g.Get("key"))
+				b.Reset()
+				time.Sleep(time.Hour)
+				require.NotSame(t, g.Get(stability.OverflowKey), g.Get("other"))
+			})
+		})
+	}
+}
+
+// Contract: 42
+func TestGroupKeepsCallsInTheWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := breaker.NewGroup(breaker.Config{Window: 10 * time.Second}, stability.Keys{Max: 1, IdleFor: time.Second})
+		require.NoError(t, g.Get("key").Run(t.Context(), ok))
+		time.Sleep(9 * time.Second)
+		require.Same(t, g.Get(stability.OverflowKey), g.Get("other"))
+		time.Sleep(2 * time.Second)
+		require.NotSame(t, g.Get(stability.OverflowKey), g.Get("other"))
+	})
+}
+
+// A hundred thousand keys that are known and not busy fit in a hundred megabytes.
+func TestIdleMemberIsSmall(t *testing.T) {
+	const members = 100_000
+	heap := func() int64 {
+		runtime.GC()
+		runtime.GC() // what the first one found to be cleaned up
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc) //nolint:gosec // So much memory there is not.
+	}
+	before := heap()
+	g := breaker.NewGroup(breaker.Config{Window: 10 * time.Millisecond}, stability.Keys{Max: members})
+	for i := range members {
+		require.NoError(t, g.Get(strconv.Itoa(i)).Run(t.Context(), ok))
+	}
+	require.LessOrEqual(t, (heap()-before)/members, int64(1024), "bytes a member")
+	runtime.KeepAlive(g)
+}
+
 // Contract: 42
 func TestPastTheBoundOneMemberIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -81,8 +136,37 @@ func TestOneBreakerPerKey(t *testing.T) {
 	}
 }
 
+// The sum counts calls of members that have been forgotten, and each member in the
+// state that it reads.
+//
+// Contract: 43
+func TestGroupStats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := breaker.NewGroup(breaker.Config{Consecutive: 1, OpenFor: time.Minute, Window: time.Second}, stability.Keys{Max: 3})
+		require.Zero(t, g.Stats())
+		require.NoError(t, g.Get("forgotten").Run(t.Context(), ok))
+		time.Sleep(time.Hour)
+		require.Error(t, g.Get("sick").Run(t.Context(), failed))
+		require.NoError(t, g.Get("well").Run(t.Context(), ok))
+		require.NoError(t, g.Get("new").Run(t.Context(), ok))
+		require.ErrorIs(t, g.Get("sick").Run(t.Context(), ok), breaker.ErrOpen)
+		require.Equal(t, breaker.GroupStats{
+			Calls:  stability.Calls{Succeeded: 3, Failed: 1, Rejected: 1},
+			Closed: 2, Open: 1,
+		}, g.Stats())
+		time.Sleep(2 * time.Minute)
+		require.Equal(t, 1, g.Stats().HalfOpen)
+
+		g = breaker.NewGroup(breaker.Config{Consecutive: 1, Observe: true}, stability.Keys{})
+		require.Error(t, g.Get("key").Run(t.Context(), failed))
+		require.NoError(t, g.Get("key").Run(t.Context(), ok))
+		require.EqualValues(t, 1, g.Stats().Observed)
+	})
+}
+
 func TestNilGroup(t *testing.T) {
 	var g *breaker.Group
+	require.Zero(t, g.Stats())
 	require.Nil(t, g.Get("key"))
 	require.NoError(t, g.Get("key").Run(t.Context(), ok))
 }

@@ -69,6 +69,7 @@ func TestAutoTakesUpTheStateFromBefore(t *testing.T) {
 		time.Sleep(time.Minute)
 		b.Auto()
 		require.Equal(t, breaker.HalfOpen, b.State(), "its open time is over")
+		require.Zero(t, b.Stats().RetryAfter)
 		require.NoError(t, b.Run(t.Context(), ok))
 		require.Equal(t, breaker.Closed, b.State())
 	})

@@ -254,6 +254,23 @@ func TestThousandCallersAtTheInstantTheOpenTimeEnds(t *testing.T) {
 	}
 }
 
+// A call whose context has ended is not one that was refused.
+//
+// Contract: 6
+func TestEndedContextIsNotARefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := opened(t, breaker.Config{})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		require.Equal(t, context.Canceled, b.Run(ctx, ok))
+		_, err := breaker.Do(ctx, b, func(context.Context) (int, error) { return 1, nil })
+		require.Equal(t, context.Canceled, err)
+		_, err = b.Enter(ctx)
+		require.Equal(t, context.Canceled, err)
+		require.Zero(t, b.Stats().Rejected)
+	})
+}
+
 // A thousand refusals a second, or none: recovery comes at the same time.
 //
 // Contract: 5

@@ -2,7 +2,9 @@ package window
 
 import (
 	"math/rand/v2"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,16 +67,25 @@ func TestTimerStopsAndStartsUnderLoad(t *testing.T) {
 
 // The same, with the timer's function called as if it ran at that very instant.
 func TestTimerStopsAsASuccessComes(t *testing.T) {
-	var start sync.WaitGroup
-	for range 20_000 {
+	for i := range 20_000 {
 		w := newWindow(10 * time.Hour)
 		w.start()
 		timer := w.timer
-		start.Add(1)
+		var ready atomic.Int32
+		together := func() {
+			for ready.Add(1); ready.Load() < 2; {
+				runtime.Gosched()
+			}
+		}
 		var wg sync.WaitGroup
-		wg.Go(func() { start.Wait(); w.tick(&timer) })
-		wg.Go(func() { start.Wait(); w.Success() })
-		start.Done()
+		wg.Go(func() { together(); w.tick(&timer) })
+		wg.Go(func() {
+			together()
+			for range i % 200 { // somewhere in the midst of tick
+				ready.Load()
+			}
+			w.Success()
+		})
 		wg.Wait()
 		require.Equal(t, Counts{Successes: 1}, w.Counts())
 		require.True(t, w.ticking.Load())
