@@ -6,6 +6,7 @@ import (
 	"math"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -39,7 +40,12 @@ func exampleSummary() summary {
 // read, in narrow and wide windows, by day and by night.
 func TestReportInBrowser(t *testing.T) {
 	chromium, err := exec.LookPath("chromium")
-	require.NoError(t, err, "apt-get install chromium")
+	if err != nil {
+		if os.Getenv("CI") == "true" {
+			require.Fail(t, "chromium is missing, and this is CI: apt-get install chromium")
+		}
+		t.Skip("chromium is missing, so the report was not looked at: apt-get install chromium")
+	}
 
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /report", func(w http.ResponseWriter, _ *http.Request) {

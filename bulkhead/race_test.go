@@ -1,0 +1,6 @@
+//go:build race
+
+package bulkhead_test
+
+// The race detector keeps some 20 KB for a goroutine that waits.
+const manyWaiters = 10_000
