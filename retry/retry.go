@@ -66,6 +66,12 @@ type Config struct {
 	// It is not asked about what is never retried; see [Retry.Run]. It may be
 	// called by many goroutines at once. Default: every error is retryable.
 	Retryable func(err error) bool
+	// OnRetry is called when an attempt has failed with err and another one is to
+	// be made after the pause: to give back what the failed one still holds, or to
+	// tell somebody. ctx is that of the failed attempt. It runs on the caller's
+	// goroutine, and what it takes of the pause is not waited for once more. It may
+	// be called by many goroutines at once. Default: nothing is called.
+	OnRetry func(ctx context.Context, err error, pause time.Duration)
 	// Classify judges how calls ended, all attempts taken together, for Stats and
 	// telemetry only. Default [stability.Classify].
 	Classify stability.Classifier
@@ -252,7 +258,8 @@ func (c *call) next(err error) error {
 		return c.giveUp(ErrExhausted)
 	}
 	pause := r.pause(c.attempt, stability.RetryAfter(err))
-	if deadline, ok := c.caller.Deadline(); ok && pause >= time.Until(deadline) {
+	resume := time.Now().Add(pause)
+	if deadline, ok := c.caller.Deadline(); ok && !resume.Before(deadline) {
 		r.outOfTime.Add(1)
 		return c.giveUp(ErrDeadline)
 	}
@@ -261,8 +268,7 @@ func (c *call) next(err error) error {
 		r.overBudget.Add(1)
 		return c.giveUp(ErrBudget)
 	}
-	if ended := sleep(c.caller, pause); ended != nil {
-		r.cfg.Budget.refund(slot)
+	if ended := c.pause(err, pause, resume, slot); ended != nil {
 		return c.giveUp(ended)
 	}
 	r.retries.Add(1)
@@ -274,6 +280,23 @@ func (c *call) next(err error) error {
 
 func (c *call) giveUp(reason error) error {
 	return &Error{Name: c.retry.cfg.Name, Reason: reason, Attempts: c.attempt, Errors: c.errs}
+}
+
+// pause returns nil at the time to resume, or the error of the caller's context
+// when that ended before: then the slot gets back what it paid.
+func (c *call) pause(err error, pause time.Duration, resume time.Time, slot int64) (ended error) {
+	over := false
+	defer func() {
+		if !over || ended != nil { // or OnRetry panicked
+			c.retry.cfg.Budget.refund(slot)
+		}
+	}()
+	if c.retry.cfg.OnRetry != nil {
+		c.retry.cfg.OnRetry(c.ctx, err, pause)
+	}
+	ended = sleep(c.caller, time.Until(resume))
+	over = true
+	return ended
 }
 
 // sleep returns nil after d, or the error of ctx when that ended before.

@@ -341,3 +341,64 @@ func TestConfig(t *testing.T) {
 		require.NotPanics(t, func() { retry.New(cfg) })
 	}
 }
+
+// OnRetry hears of each failure after which another attempt is made, before the
+// pause, of which it may take a part.
+//
+// Contract: 28
+func TestOnRetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		type event struct {
+			at      time.Duration
+			attempt int
+			err     error
+			pause   time.Duration
+		}
+		var events []event
+		r := retry.New(retry.Config{
+			Base:   time.Second,
+			Jitter: func(longest time.Duration) time.Duration { return longest },
+			OnRetry: func(ctx context.Context, err error, pause time.Duration) {
+				events = append(events, event{time.Since(start), retry.Attempt(ctx), err, pause})
+				time.Sleep(time.Second)
+			},
+		})
+		fn, calls := failing(always, errCall)
+		require.ErrorIs(t, r.Run(t.Context(), fn), retry.ErrExhausted)
+		require.Equal(t, 3, *calls)
+		require.Equal(t, []event{{0, 1, errCall, time.Second}, {time.Second, 2, errCall, 2 * time.Second}}, events)
+		require.Equal(t, 3*time.Second, time.Since(start))
+	})
+}
+
+// It hears nothing where no other attempt is made.
+func TestOnRetryIsNotCalledAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		budget := retry.NewBudget(retry.BudgetConfig{MinPerSecond: 0.1})
+		cfg := retry.Config{Budget: budget, OnRetry: func(context.Context, error, time.Duration) { t.Error("called") }}
+		fn, _ := failing(always, errCall)
+		require.True(t, budget.Spend())
+		require.ErrorIs(t, retry.New(cfg).Run(t.Context(), fn), retry.ErrBudget)
+		cfg.Attempts, cfg.Budget = 1, retry.Unlimited()
+		require.ErrorIs(t, retry.New(cfg).Run(t.Context(), fn), retry.ErrExhausted)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		cfg.Attempts, cfg.Jitter = 3, func(longest time.Duration) time.Duration { return longest }
+		require.ErrorIs(t, retry.New(cfg).Run(ctx, fn), retry.ErrDeadline)
+	})
+}
+
+// What was paid for an attempt that a panic of OnRetry prevented is given back.
+//
+// Contract: 44
+func TestOnRetryPanics(t *testing.T) {
+	r := retry.New(retry.Config{OnRetry: func(context.Context, error, time.Duration) { panic("the user's function") }})
+	fn, calls := failing(always, errCall)
+	require.PanicsWithValue(t, "the user's function", func() { _ = r.Run(t.Context(), fn) })
+	require.Equal(t, 1, *calls)
+	s := r.Stats()
+	require.Equal(t, stability.Calls{Failed: 1}, s.Calls)
+	require.Zero(t, s.Budget.Spent)
+	require.EqualValues(t, 1, s.Attempts)
+}

@@ -74,7 +74,8 @@ type TransportConfig struct {
 
 	// Retry configures how often and after which pauses a request is made again,
 	// and the budget for that. Its Retryable and Classify must be nil: those of
-	// this Config are asked.
+	// this Config are asked. When its OnRetry is called, the response that another
+	// attempt is made after has been closed; its status is in the error's text.
 	Retry retry.Config
 	// Retryable reports whether req may be made again after an attempt that ended
 	// in resp or in err; the other one is nil. It is not asked where the request
@@ -256,7 +257,7 @@ func (c TransportConfig) withDefaults() TransportConfig {
 	if c.Key == nil {
 		c.Key = HostPort
 	}
-	c.Retry.Retryable, c.Retry.Classify = retryable, outcome
+	c.Retry.Retryable, c.Retry.OnRetry, c.Retry.Classify = retryable, onRetry(c.Retry.OnRetry), outcome
 	c.RateLimit.Classify, c.Bulkhead.Classify, c.Breaker.Classify = outcome, outcome, outcome
 	orDefault(&c.Retry.Name, c.Name)
 	orDefault(&c.RateLimit.Name, c.Name)

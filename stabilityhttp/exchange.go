@@ -75,7 +75,6 @@ var runners = sync.Pool{New: func() any {
 
 // try makes an attempt, or two of them side by side.
 func (x *exchange) try(ctx context.Context) (err error) {
-	x.discard()
 	if x.t.hedge == nil || !x.repeatable() {
 		x.resp, err = x.send(ctx)
 		return err
@@ -110,10 +109,9 @@ func (x *exchange) send(ctx context.Context) (*http.Response, error) {
 	if wait > longestPushback && x.deadline.IsZero() {
 		return resp, nil
 	}
-	// Whether another attempt is made is for the retry to say, after a pause in which
-	// this one must not take up anything at the host. Should it be the last all the
-	// same, then its body is read outside of the gates.
-	a.leave(nil)
+	// Whether another attempt is made is for the retry to say. If so, the response
+	// is discarded before the pause, in which it must not take up anything at the
+	// host; else it is the caller's, and holds what it holds to the end of its body.
 	return resp, &attemptError{resp: resp, again: true, wait: wait}
 }
 
@@ -134,7 +132,7 @@ func (x *exchange) retryable(resp *http.Response) bool {
 // failed returns what the retry is told about an attempt without a response.
 func (x *exchange) failed(a *attempt, err error) error {
 	switch {
-	case x.t.retry == nil, errors.Is(err, stability.ErrRejected), a.clock.ended() == byLimit, a.upload.failed.Load(),
+	case x.t.retry == nil, errors.Is(err, stability.ErrRejected), a.clock.ended() == byLimit, a.uploadFailed.Load(),
 		x.Context.Err() != nil, isCanceled(x.req), !x.t.cfg.Retryable(x.req, nil, err):
 		return err
 	case !x.replayable():
@@ -226,6 +224,20 @@ func (e *attemptError) Unwrap() error { return e.err }
 
 // Pushback tells stability.RetryAfter how long to wait.
 func (e *attemptError) Pushback() time.Duration { return e.wait }
+
+// onRetry is the OnRetry of the retry: it gives up the response after which another
+// attempt is made, and then calls the user's.
+func onRetry(users func(context.Context, error, time.Duration)) func(context.Context, error, time.Duration) {
+	return func(ctx context.Context, err error, pause time.Duration) {
+		var e *attemptError
+		if errors.As(err, &e) && e.resp != nil {
+			_ = e.resp.Body.Close()
+		}
+		if users != nil {
+			users(ctx, err, pause)
+		}
+	}
+}
 
 // retryable is the Retryable of the retry.
 func retryable(err error) bool {

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -112,6 +113,40 @@ func TestBudget(t *testing.T) {
 		require.LessOrEqual(t, calls, 1250)
 		require.Greater(t, calls, 1100)
 	})
+}
+
+// The same over sockets, by one caller and by a hundred at the same time.
+//
+// Contract: 30
+func TestBudgetOverHTTP(t *testing.T) {
+	for _, callers := range []int{1, 100} {
+		t.Run(strconv.Itoa(callers), func(t *testing.T) {
+			c, rt := newClient(t, stabilityhttp.TransportConfig{Off: stabilityhttp.PartBreaker, Retry: retry.Config{Base: time.Millisecond}})
+			var attempts atomic.Int64
+			url := upstream(t, func(w http.ResponseWriter, _ *http.Request) {
+				attempts.Add(1)
+				w.WriteHeader(http.StatusServiceUnavailable)
+			})
+			const calls = 1000
+			var wg sync.WaitGroup
+			for range callers {
+				wg.Go(func() {
+					for range calls / callers {
+						resp, err := get(t, c, url)
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						resp.Body.Close()
+					}
+				})
+			}
+			wg.Wait()
+			require.LessOrEqual(t, attempts.Load(), int64(calls*1.25), "a fifth, and the floor of one a second")
+			require.Equal(t, attempts.Load(), rt.Stats().Retry.Attempts)
+			require.Positive(t, rt.Stats().Retry.OverBudget)
+		})
+	}
 }
 
 // answers is a base that gives one answer after another and repeats the last.
@@ -311,18 +346,27 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 	})
 }
 
-// Between attempts nothing is taken: no permit, and no probe of a breaker, which the
-// next attempt needs itself.
+// Between attempts nothing is taken: no permit, no probe of a breaker, which the next
+// attempt needs itself, and no connection.
 func TestNothingIsHeldInPauses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := &answers{t: t, all: []any{status{503, "Retry-After", "10"}, 200}}
-		rt := stabilityhttp.NewTransport(base, stabilityhttp.TransportConfig{Bulkhead: bulkhead.Config{Limit: 1}})
-		time.AfterFunc(5*time.Second, func() {
-			require.Zero(t, rt.Gates("upstream.test:80").Bulkhead.Stats().InUse)
+		var rt *stabilityhttp.Transport
+		retries := 0
+		rt = stabilityhttp.NewTransport(base, stabilityhttp.TransportConfig{
+			Bulkhead: bulkhead.Config{Limit: 1},
+			Retry: retry.Config{OnRetry: func(_ context.Context, err error, pause time.Duration) {
+				retries++
+				require.EqualError(t, err, "stabilityhttp: status 503")
+				require.GreaterOrEqual(t, pause, 10*time.Second)
+				require.Zero(t, rt.Gates("upstream.test:80").Bulkhead.Stats().InUse)
+				require.Zero(t, base.open)
+			}},
 		})
 		resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil))
 		require.NoError(t, err)
 		require.NoError(t, resp.Body.Close())
+		require.Equal(t, 1, retries)
 		require.Equal(t, stability.Calls{Succeeded: 1, Failed: 1}, rt.Gates("upstream.test:80").Breaker.Stats().Calls)
 	})
 }
