@@ -9,12 +9,15 @@ import (
 	"github.com/crumplezone/stability/timeout"
 )
 
-// Gates are the gates of a host: RateLimit, Bulkhead and Breaker. Those that are left
-// out are nil, which has the figures of a gate that nobody ever passed.
+// Gates are the gates of a host. Those that are left out are nil, which has the
+// figures of a gate that nobody ever passed.
 type Gates struct {
+	// RateLimit is of TransportConfig.RateLimit.
 	RateLimit *ratelimit.Limiter
-	Bulkhead  *bulkhead.Bulkhead
-	Breaker   *breaker.Breaker
+	// Bulkhead is of TransportConfig.Bulkhead.
+	Bulkhead *bulkhead.Bulkhead
+	// Breaker is of TransportConfig.Breaker.
+	Breaker *breaker.Breaker
 }
 
 // Gates returns the gates of a key, as TransportConfig.Key returns it; by default
@@ -41,6 +44,8 @@ type TransportStats struct {
 	RateLimit ratelimit.Stats
 	// Bulkhead is the sum over all hosts.
 	Bulkhead bulkhead.Stats
+	// Breaker is the sum over all hosts, and how many hosts are in each state.
+	Breaker breaker.GroupStats
 }
 
 // Stats returns a reading of the moment. The parts that are left out read zero.
@@ -54,5 +59,6 @@ func (t *Transport) Stats() TransportStats {
 		Attempts:  t.limits.stats(),
 		RateLimit: t.limiters.Stats(),
 		Bulkhead:  t.bulkheads.Stats(),
+		Breaker:   t.breakers.Stats(),
 	}
 }

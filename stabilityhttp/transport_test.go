@@ -202,7 +202,7 @@ func TestTimeLimits(t *testing.T) {
 		<-r.Context().Done()
 	}
 	drip := func(w http.ResponseWriter, r *http.Request) {
-		for tick := time.NewTicker(time.Second); ; {
+		for tick := time.NewTicker(900 * time.Millisecond); ; { // never at the moment of a limit
 			select {
 			case <-tick.C:
 				_, _ = io.WriteString(w, ".")
@@ -363,6 +363,9 @@ func TestBreaker(t *testing.T) {
 	resp, err := get(t, c, healthy) // another host is another matter
 	require.NoError(t, err)
 	require.NoError(t, resp.Body.Close())
+	require.Equal(t, breaker.GroupStats{
+		Calls: stability.Calls{Succeeded: 1, Failed: 3, Rejected: 1}, Closed: 1, Open: 1,
+	}, rt.Stats().Breaker)
 }
 
 func TestBulkhead(t *testing.T) {
