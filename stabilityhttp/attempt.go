@@ -37,6 +37,8 @@ type attempt struct {
 	closing  atomic.Bool    // the body has been closed
 	left     atomic.Bool    // the gates
 	over     atomic.Bool    // the context has ended too
+
+	uploadFailed atomic.Bool // by itself
 }
 
 // errAbandoned ends an attempt whose context ended while nobody read its body.
@@ -90,8 +92,17 @@ func (a *attempt) roundTrip(reqBody io.ReadCloser) (*http.Response, error) {
 func (a *attempt) outgoing(reqBody io.ReadCloser) *http.Request {
 	out := a.req.WithContext(&a.clock)
 	if hasBody(a.req) {
-		a.upload = upload{ReadCloser: reqBody, clock: &a.clock}
+		a.upload.ReadCloser, a.upload.a = reqBody, a
 		out.Body = &a.upload
+		if getBody := a.req.GetBody; getBody != nil { // net/http asks it where a connection turns out dead
+			out.GetBody = func() (io.ReadCloser, error) {
+				again, err := getBody()
+				if err != nil {
+					return nil, err
+				}
+				return &upload{ReadCloser: again, a: a}, nil
+			}
+		}
 	}
 	deadline, limited := a.clock.Deadline()
 	if limited = limited && a.t.deadlineHeader != ""; !limited && a.number == 0 {
@@ -177,7 +188,7 @@ func (a *attempt) leave(err error) {
 // judge returns the outcome of the attempt.
 func (a *attempt) judge(err error) stability.Outcome {
 	if err != nil && (!a.sent || errors.Is(err, errAbandoned) || errors.Is(err, stability.ErrRejected) || isMalformed(err) ||
-		errors.Is(a.clock.Err(), context.Canceled) || a.resp == nil && a.upload.failed.Load()) {
+		errors.Is(a.clock.Err(), context.Canceled) || a.resp == nil && a.uploadFailed.Load()) {
 		return stability.Ignored
 	}
 	return a.t.cfg.Classify(a.resp, err)
@@ -204,7 +215,7 @@ func (a *attempt) explain(err error) error {
 // contextEnded gives back what a caller took who neither reads nor closes the body:
 // the connection is gone, and a Read will say so if there ever is one.
 func (a *attempt) contextEnded() {
-	if a.answered.Load() && !a.closing.Load() && a.reading.Load() == 0 {
+	if a.answered.Load() && !a.over.Load() && !a.closing.Load() && a.reading.Load() == 0 {
 		_ = a.end(errAbandoned)
 	}
 }

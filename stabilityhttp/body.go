@@ -21,17 +21,25 @@ type body attempt
 // Read implements [io.Reader].
 func (b *body) Read(p []byte) (int, error) {
 	a := (*attempt)(b)
+	n, err := a.read(p)
+	switch {
+	case err == io.EOF: //nolint:errorlint // An io.Reader never wraps it.
+		_ = a.end(nil)
+	case err != nil:
+		err = a.end(err)
+	case a.clock.rest(true):
+		// contextEnded left it to this Read to tell how the attempt ended, and nobody
+		// knows whether there is another.
+		_ = a.end(a.clock.Err())
+	}
+	return n, err
+}
+
+func (a *attempt) read(p []byte) (int, error) {
 	a.reading.Add(1)
 	defer a.reading.Add(-1)
 	a.clock.wait(true)
-	n, err := a.body.Read(p)
-	a.clock.rest(true)
-	if err == io.EOF { //nolint:errorlint // An io.Reader never wraps it.
-		_ = a.end(nil)
-	} else if err != nil {
-		err = a.end(err)
-	}
-	return n, err
+	return a.body.Read(p)
 }
 
 // Close implements [io.Closer]. Where the rest of the body is short and has arrived,
@@ -44,13 +52,13 @@ func (b *body) Close() error {
 	// Before the body is closed, which ends a Read under way with an error that is
 	// not the server's.
 	a.drain()
-	_ = a.end(nil)
 	return a.body.Close()
 }
 
-// drain reads a little of a body that nobody reads, where that lets the connection
-// live on: one of HTTP/2 does in any case.
+// drain ends the attempt, after it has read a little of a body that nobody reads,
+// where that lets the connection live on: one of HTTP/2 does in any case.
 func (a *attempt) drain() {
+	defer func() { _ = a.end(nil) }() // also when the base's body panics
 	if a.over.Load() || a.reading.Load() > 0 || a.resp.ProtoMajor != 1 || a.clock.Err() != nil {
 		return
 	}
@@ -77,18 +85,17 @@ func (u *upgraded) Close() error {
 // and not for the server.
 type upload struct {
 	io.ReadCloser
-	clock  *clock
+	a      *attempt
 	closed atomic.Bool
-	failed atomic.Bool // by itself, and not because it was closed
 }
 
 // Read implements [io.Reader].
 func (u *upload) Read(p []byte) (int, error) {
-	u.clock.rest(false)
+	u.a.clock.rest(false)
 	n, err := u.ReadCloser.Read(p)
-	u.clock.wait(false)
+	u.a.clock.wait(false)
 	if err != nil && err != io.EOF && !u.closed.Load() { //nolint:errorlint // As of io.Reader.
-		u.failed.Store(true)
+		u.a.uploadFailed.Store(true) // by itself, and not because it was closed
 	}
 	return n, err
 }

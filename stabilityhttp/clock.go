@@ -23,6 +23,7 @@ type clock struct {
 	mu       sync.Mutex
 	parent   context.Context // it ends when that does
 	limit    time.Time       // when the timer ends the context; zero: it does not, the parent may
+	hurried  bool            // limit is not that of the call
 	since    time.Time       // when the present wait for the server began; zero: none
 	answered bool            // the headers have come
 	err      error
@@ -63,13 +64,21 @@ func (c *clock) Done() <-chan struct{} {
 	return c.done
 }
 
-// Err implements [context.Context].
+// Err implements [context.Context]. Until somebody asks for Done it looks at the
+// time itself, for there is no timer.
 func (c *clock) Err() error {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.err == nil && c.done == nil {
-		return c.parent.Err()
+		if err := c.parent.Err(); err != nil {
+			c.mu.Unlock()
+			return err
+		}
+		if by, over := c.over(time.Now()); over {
+			c.endLocked(context.DeadlineExceeded, by)
+			c.mu.Lock()
+		}
 	}
+	defer c.mu.Unlock()
 	return c.err
 }
 
@@ -132,18 +141,16 @@ func (c *clock) wait(answered bool) {
 	}
 }
 
-// rest notes that the attempt does not wait for the server any more. The timer runs
-// on, because to stop it and start it again for every piece of a body costs more
-// than to let it ring for nothing.
-func (c *clock) rest(answered bool) {
-	if c.patience == 0 {
-		return
-	}
+// rest notes that the attempt does not wait for the server any more, and reports
+// whether the context has ended. The timer runs on, because to stop it and start it
+// again for every piece of a body costs more than to let it ring for nothing.
+func (c *clock) rest(answered bool) (ended bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.answered == answered {
 		c.since = time.Time{}
 	}
+	return c.err != nil
 }
 
 // answer notes that the headers have come.
@@ -180,19 +187,28 @@ func (c *clock) wind() {
 
 func (c *clock) ring() {
 	c.mu.Lock()
-	now := time.Now()
-	switch {
-	case c.err != nil:
-	case !c.limit.IsZero() && !now.Before(c.limit):
-		c.endLocked(context.DeadlineExceeded, byLimit)
-		return
-	case !c.since.IsZero() && now.Sub(c.since) >= c.patience:
-		c.endLocked(context.DeadlineExceeded, byPatience)
-		return
-	default:
+	if c.err == nil {
+		if by, over := c.over(time.Now()); over {
+			c.endLocked(context.DeadlineExceeded, by)
+			return
+		}
 		c.wind()
 	}
 	c.mu.Unlock()
+}
+
+// over reports whether the time is over, and what for.
+func (c *clock) over(now time.Time) (by cause, over bool) {
+	switch {
+	case !c.limit.IsZero() && !now.Before(c.limit):
+		if c.hurried {
+			return byOthers, true
+		}
+		return byLimit, true
+	case !c.since.IsZero() && now.Sub(c.since) >= c.patience:
+		return byPatience, true
+	}
+	return byOthers, false
 }
 
 func (c *clock) parentEnded() {
@@ -239,7 +255,8 @@ func (c *clock) ended() cause {
 	return c.cause
 }
 
-// hurry makes the context end within d, whatever it was to wait for.
+// hurry makes the context end within d, whatever it was to wait for. That is none of
+// the Transport's time limits.
 func (c *clock) hurry(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -247,7 +264,7 @@ func (c *clock) hurry(d time.Duration) {
 		return
 	}
 	if end := time.Now().Add(d); c.limit.IsZero() || end.Before(c.limit) {
-		c.limit = end
+		c.limit, c.hurried = end, true
 	}
 	c.wind()
 }

@@ -72,13 +72,15 @@ func (q *quota) Admit(ctx context.Context) (stability.Admission, error) {
 	return stability.Admission{}, r
 }
 
-// note takes up what a response says. Hosts past the bound share a quota, and must
-// not hear of one another's.
+// note takes up what a response says, of which Retry-After takes precedence (section
+// 7 of the draft). Hosts past the bound share a quota, and must not hear of one
+// another's.
 func (q *quota) note(h http.Header) {
 	if q == nil || q.key == stability.OverflowKey || h["Ratelimit"] == nil {
 		return
 	}
-	if wait, exhausted := exhaustedFor(h); exhausted {
+	if _, exhausted := exhaustedFor(h); exhausted {
+		wait, _ := pushback(h, time.Now())
 		q.spent.Store(int64(time.Since(epoch) + min(wait, longestPushback)))
 	}
 }
