@@ -28,9 +28,9 @@ func TestWideBreakers(t *testing.T) {
 	)
 	// A guard returns the policy for the calls to a shard.
 	type guard func() func(shard string) stability.Policy
-	wide := func(make func() stability.Policy) guard {
+	wide := func(policy func() stability.Policy) guard {
 		return func() func(string) stability.Policy {
-			p := make()
+			p := policy()
 			return func(string) stability.Policy { return p }
 		}
 	}

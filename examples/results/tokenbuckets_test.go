@@ -29,7 +29,8 @@ func TestTokenBuckets(t *testing.T) {
 	policies := []retries{none, three, bucket, broken}
 	s.para(`100 clients start 10 calls a second each, for 10 s; a call fails with the probability on the left. The bucket is
 		a retry.Budget with a ratio of 10 %% and 5 retries besides; the breaker is a breaker.Breaker that only observes, opens at
-		10 %% from the first call on, and stops retries, not calls. Each client has its own. Success, and load on the server for each call:`)
+		10 %% from the first call on, and stops retries, not calls. Each client has its own. Success, and load on the server for
+		each call:`)
 	rows := [][]string{{"failures"}}
 	for _, p := range policies {
 		rows[0] = append(rows[0], string(p))
@@ -88,13 +89,11 @@ func TestTokenBuckets(t *testing.T) {
 		power N; it is N+1, as there are N+1 tries. The simulator's bucket is filled once with 5 tokens, while the budget pays for 5
 		retries in every window of 10 s: at 100 clients, of 10 calls a second each, its far end is 1.15 instead of 1.1 for good.
 		The simulator's breaker retries again as soon as the ratio falls, ours stays open for the run, so it trips earlier
-		still, and at 20 %% has done so with 10 clients already. And the breaker can err to the other side: MinCalls, which is 20 by default, keeps a small client's breaker from tripping on
-		its first failure, and with 1000 clients of ten calls each it never trips in time.`)
+		still, and at 20 %% has done so with 10 clients already. And the breaker can err to the other side: MinCalls, which is 20 by
+		default, keeps a small client's breaker from tripping on its first failure, and with 1000 clients of ten calls each it never
+		trips in time.`)
 	s.publish(t)
 }
-
-// breakerByClients says what the breaker did when there were more clients.
-func breakerByClients(loads []float64) string { return fmt.Sprint(loads) }
 
 // retries says how a client retries.
 type retries string
