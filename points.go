@@ -74,13 +74,13 @@ func Register[T any](owner *T, read func(*T) Point) {
 	}
 	register.next++
 	id := register.next
+	runtime.AddCleanup(owner, unregister, id) // panics for a nil owner, before it is a point
 	register.points[id] = func() (Point, bool) {
 		if owner := w.Value(); owner != nil {
 			return read(owner), true
 		}
 		return Point{}, false
 	}
-	runtime.AddCleanup(owner, unregister, id)
 }
 
 func unregister(id uint64) {

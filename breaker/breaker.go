@@ -191,8 +191,9 @@ type Breaker struct {
 
 	mu      sync.Mutex
 	mode    Mode
-	real    *stay // what the state machine says; the same as stay in mode Auto
-	streak  int   // failed recoveries since the last full one
+	real    *stay     // what the state machine says; the same as stay in mode Auto
+	since   time.Time // of the last change
+	streak  int       // failed recoveries since the last full one
 	opened  int64
 	pending []Change // not yet told
 	telling bool
@@ -214,7 +215,7 @@ func New(cfg Config) *Breaker {
 }
 
 func newBreaker(s *settings, key string) *Breaker {
-	b := &Breaker{settings: s, key: key}
+	b := &Breaker{settings: s, key: key, since: time.Now()}
 	if s.sum != nil {
 		b.totals.tally.Sum = &s.sum.tally
 	}
@@ -368,7 +369,7 @@ func (b *Breaker) Stats() Stats {
 		Observed: b.totals.observed.Load(),
 		State:    s.reads(now),
 		Mode:     b.mode,
-		Since:    s.since,
+		Since:    b.since,
 		Probing:  len(b.real.leases),
 		Opened:   b.opened,
 	}

@@ -85,7 +85,7 @@ func (b *Breaker) decide(now time.Time) (ref any, refusal *stability.Rejection) 
 	}
 	done, err := s.machine.Allow()
 	if s.state == Open && s.machine.state == gobreaker.StateHalfOpen {
-		s = &stay{state: HalfOpen, since: now, machine: s.machine}
+		s = &stay{state: HalfOpen, machine: s.machine}
 		b.enter(s, CauseOpenTimeOver)
 	}
 	if err != nil {
@@ -233,7 +233,7 @@ func (b *Breaker) open(why Cause) {
 	}
 	b.opened++
 	d := b.openTime()
-	s := &stay{state: Open, since: time.Now()}
+	s := &stay{state: Open}
 	s.machine, s.due = newMachine(&b.cfg, d)
 	s.keepReady(nil, *b.refusal(0), max(d/renewals, time.Millisecond))
 	b.enter(s, why)
@@ -257,7 +257,7 @@ func (b *Breaker) openTime() time.Duration {
 func (b *Breaker) close() {
 	s := b.newClosed()
 	if b.cfg.RampFor > 0 {
-		s.rampEnd = s.since.Add(b.cfg.RampFor)
+		s.rampEnd = time.Now().Add(b.cfg.RampFor)
 		s.ramping.Store(true)
 	} else {
 		b.streak = 0
@@ -266,7 +266,7 @@ func (b *Breaker) close() {
 }
 
 func (b *Breaker) newClosed() *stay {
-	s := &stay{state: Closed, since: time.Now()}
+	s := &stay{state: Closed}
 	s.window.Init(b.cfg.Window)
 	return s
 }
@@ -292,12 +292,13 @@ func (b *Breaker) show(s *stay, why Cause) {
 	if from == s.state {
 		return
 	}
+	b.since = time.Now()
 	b.totals.entered[s.state].Add(1)
 	if b.sum != nil {
 		b.sum.entered[s.state].Add(1)
 	}
 	b.pending = append(b.pending, Change{
-		Name: b.cfg.Name, Key: b.key, From: from, To: s.state, Cause: why, At: time.Now(),
+		Name: b.cfg.Name, Key: b.key, From: from, To: s.state, Cause: why, At: b.since,
 	})
 }
 

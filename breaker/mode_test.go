@@ -147,6 +147,13 @@ func TestForcingWhatIsForced(t *testing.T) {
 		require.Equal(t, breaker.Closed, b.State())
 		requireAlternating(t, changes)
 		require.Len(t, changes, 4)
+		require.Equal(t, changes[3].At, b.Stats().Since)
+		time.Sleep(time.Second)
+		b.ForceOpen()
+		time.Sleep(time.Second)
+		b.Auto()
+		require.Equal(t, time.Now(), b.Stats().Since, "closed since now, though by the window of before")
+		require.Equal(t, time.Now(), changes[5].At)
 	})
 }
 

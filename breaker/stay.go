@@ -14,7 +14,6 @@ import (
 // for what is marked as guarded by Breaker.mu, safe to use without a lock.
 type stay struct {
 	state State
-	since time.Time
 
 	// Closed.
 	window  window.Window
