@@ -267,7 +267,7 @@ func (s *session) atScale(p func(string, ...any)) {
 	}
 }
 
-// figure is a number with three digits.
+// figure is a number with three digits, or two below one.
 func figure(x float64) string {
 	switch abs := math.Abs(x); {
 	case math.IsNaN(x):
@@ -275,7 +275,7 @@ func figure(x float64) string {
 	case abs < 0.005:
 		return "0"
 	case abs < 1:
-		return fmt.Sprintf("%.2f", x)
+		return fmt.Sprintf("%.2g", x)
 	case abs < 10:
 		return fmt.Sprintf("%.3g", x)
 	case abs < 100:

@@ -163,10 +163,10 @@ func numbered(n int) []string {
 }
 
 // grants is how many grants a second a limiter of a million a second gives to
-// goroutines that want more, for d.
+// goroutines that want more, for d, without those of the burst that it begins with.
 func grants(d time.Duration) (perSecond float64) {
-	const rate = 1_000_000
-	l := ratelimit.New(ratelimit.Config{Rate: rate, Burst: 1000})
+	l := ratelimit.New(ratelimit.Config{Rate: 1_000_000})
+	burst := l.Stats().Burst
 	var mu sync.Mutex
 	var done sync.WaitGroup
 	total := 0
@@ -185,7 +185,7 @@ func grants(d time.Duration) (perSecond float64) {
 		})
 	}
 	done.Wait()
-	return (float64(total) - 1000) / time.Since(start).Seconds()
+	return float64(total-burst) / time.Since(start).Seconds()
 }
 
 // bytesPerKey is what an idle member of a group of breakers takes, key included.
