@@ -51,6 +51,7 @@ func (a *attempt) send(reqBody io.ReadCloser) (*http.Response, error) {
 	returned := false
 	defer func() {
 		if !returned { // a panic or a Goexit, of a gate's listener or of the base
+			closeBody(reqBody)
 			_ = a.end(stability.ErrNoReturn)
 		}
 	}()
@@ -67,9 +68,7 @@ func (a *attempt) send(reqBody io.ReadCloser) (*http.Response, error) {
 
 func (a *attempt) roundTrip(reqBody io.ReadCloser) (*http.Response, error) {
 	if err := a.passes.enter(&a.clock, a.t.gates(a.key)); err != nil {
-		if reqBody != nil {
-			_ = reqBody.Close()
-		}
+		closeBody(reqBody)
 		return nil, err
 	}
 	a.sent = true
@@ -82,6 +81,7 @@ func (a *attempt) roundTrip(reqBody io.ReadCloser) (*http.Response, error) {
 		}
 		return nil, err
 	case resp == nil:
+		closeBody(reqBody)
 		return nil, fmt.Errorf("stabilityhttp: %T returned neither a response nor an error", a.t.base)
 	}
 	return resp, nil
@@ -217,6 +217,12 @@ func (a *attempt) explain(err error) error {
 func (a *attempt) contextEnded() {
 	if a.answered.Load() && !a.over.Load() && !a.closing.Load() && a.reading.Load() == 0 {
 		_ = a.end(errAbandoned)
+	}
+}
+
+func closeBody(body io.ReadCloser) {
+	if body != nil {
+		_ = body.Close()
 	}
 }
 

@@ -42,7 +42,9 @@ type exchange struct {
 func (x *exchange) Deadline() (time.Time, bool) { return x.deadline, !x.deadline.IsZero() }
 
 func (t *Transport) exchange(req *http.Request) (*http.Response, error) {
-	x := &exchange{Context: req.Context(), t: t, req: req, key: t.cfg.Key(req)}
+	x := &exchange{Context: req.Context(), t: t, req: req}
+	defer x.closeUnsent()
+	x.key = t.cfg.Key(req)
 	x.deadline, _ = x.Context.Deadline()
 	if t.timeout > 0 {
 		if end := time.Now().Add(t.timeout); x.deadline.IsZero() || end.Before(x.deadline) {
@@ -53,11 +55,16 @@ func (t *Transport) exchange(req *http.Request) (*http.Response, error) {
 	r.x = x
 	err := t.retry.Run(x, r.run)
 	r.x = nil
-	runners.Put(r)                             // and not after a panic
-	if x.sent.Load() == 0 && req.Body != nil { // not even tried
-		_ = req.Body.Close()
-	}
+	runners.Put(r) // and not after a panic
 	return x.result(err)
+}
+
+// closeUnsent closes the body of a request that was not even tried. From then on an
+// attempt sees to it.
+func (x *exchange) closeUnsent() {
+	if x.sent.Load() == 0 {
+		closeBody(x.req.Body)
+	}
 }
 
 // A runner is the function that a Retry runs, to be used again for one exchange

@@ -405,12 +405,21 @@ func (c *closeCounter) Close() error {
 func TestPanickingBase(t *testing.T) {
 	base := roundTripper(func(*http.Request) (*http.Response, error) { panic("the base") })
 	rt := stabilityhttp.NewTransport(base, gatesOnly)
-	require.PanicsWithValue(t, "the base", func() {
-		_, _ = rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil)) //nolint:bodyclose // It panics.
-	})
+	panics := func(rt *stabilityhttp.Transport, value string) {
+		body := &closeCounter{Reader: strings.NewReader("order")}
+		require.PanicsWithValue(t, value, func() {
+			_, _ = rt.RoundTrip(newRequest(t, http.MethodPut, bubbleURL, body)) //nolint:bodyclose // It panics.
+		})
+		require.Positive(t, body.closed)
+	}
+	panics(rt, "the base")
 	requireCalls(t, rt, bubbleURL, stability.Calls{Failed: 1})
 
 	cfg := gatesOnly
+	cfg.Key = func(*http.Request) string { panic("the user's key") }
+	panics(stabilityhttp.NewTransport(base, cfg), "the user's key")
+
+	cfg = gatesOnly
 	cfg.Classify = func(*http.Response, error) stability.Outcome { panic("the user's function") }
 	base = func(*http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("fine"))}, nil
@@ -438,8 +447,10 @@ func TestResponseXorError(t *testing.T) {
 	require.Equal(t, 1, lost.closed)
 
 	rt = stabilityhttp.NewTransport(roundTripper(func(*http.Request) (*http.Response, error) { return nil, nil }), gatesOnly)
-	resp, err = rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil)) //nolint:bodyclose // There is none.
+	body := &closeCounter{Reader: strings.NewReader("order")}
+	resp, err = rt.RoundTrip(newRequest(t, http.MethodPut, bubbleURL, body)) //nolint:bodyclose // There is none.
 	require.Nil(t, resp)
+	require.Equal(t, 1, body.closed)
 	require.ErrorContains(t, err, "roundTripper returned neither a response nor an error")
 	requireCalls(t, rt, bubbleURL, stability.Calls{Failed: 1})
 
