@@ -77,6 +77,33 @@ func TestEveryNamedPolicyIsAPoint(t *testing.T) {
 	require.Contains(t, list.Markdown(), `| `+name+` | bulkhead | stock levels \| SQL | warehouse | limit 20, queue 10 |`)
 }
 
+func TestPointsAreInOrder(t *testing.T) {
+	const a, b = "TestPointsAreInOrder a", "TestPointsAreInOrder b"
+	keep := []any{
+		breaker.New(breaker.Config{Name: b}),
+		timeout.New(timeout.Config{Name: a, After: time.Second}),
+		bulkhead.New(bulkhead.Config{Name: a, Limit: 2}),
+		bulkhead.New(bulkhead.Config{Name: a, Limit: 1}),
+	}
+	var got []string
+	var list stability.PointList
+	for _, p := range stability.Points() {
+		if p.Name == a || p.Name == b {
+			got = append(got, p.Name+" "+p.Policy+" "+p.Limits["limit"])
+			list = append(list, p)
+		}
+	}
+	require.Equal(t, []string{a + " bulkhead 2", a + " bulkhead 1", a + " timeout ", b + " breaker "}, got)
+	require.Contains(t, list.Markdown(), "| failure_ratio 0.5, max_open_for 1m0s, min_calls 20, open_for 5s, probes 1, window 10s |")
+	runtime.KeepAlive(keep)
+}
+
+func TestNilIsNoPoint(t *testing.T) {
+	before := len(stability.Points())
+	require.Panics(t, func() { stability.Register(nil, func(*int) stability.Point { return stability.Point{} }) })
+	require.Len(t, stability.Points(), before)
+}
+
 func TestPointsAreReadAtTheMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const name = "TestPointsAreReadAtTheMoment"

@@ -105,6 +105,53 @@ func TestShelvesUnderSiege(t *testing.T) {
 	}))
 }
 
+// A permit that comes back at the very instant at which shelves are cleared is
+// carried on by one of the two.
+//
+// Contract: 14
+func TestPermitReturnsAsShelvesAreCleared(t *testing.T) {
+	const limit = 64
+	b := bulkhead.New(bulkhead.Config{Limit: limit})
+	passes := make([]*stability.Pass, limit)
+	for i := range 20_000 {
+		require.True(t, b.Lend())
+		pass, err := b.Enter(t.Context())
+		require.NoError(t, err)
+		var ready atomic.Int32
+		together := func(offset int) {
+			for ready.Add(1); ready.Load() < 2; {
+				runtime.Gosched()
+			}
+			for range offset {
+				ready.Load()
+			}
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() { together(i % 64); _ = pass.Done(nil) })
+		wg.Go(func() { together(i / 64 % 64); _ = b.SetLimit(limit) })
+		wg.Wait()
+		for i := range passes {
+			if passes[i], err = b.Enter(t.Context()); err != nil {
+				t.Fatalf("permit %d of %d: %v", i+1, limit, err)
+			}
+		}
+		for _, p := range passes {
+			_ = p.Done(nil)
+		}
+	}
+}
+
+func TestNothingIsLentWhileMostIsInUse(t *testing.T) {
+	b := bulkhead.New(bulkhead.Config{Limit: 100})
+	passes := make([]*stability.Pass, 51)
+	for i := range passes {
+		passes[i], _ = b.Enter(t.Context())
+	}
+	require.False(t, b.Lend())
+	_ = passes[0].Done(nil)
+	require.True(t, b.Lend())
+}
+
 // A limit that was lowered holds from then on, wherever permits lie.
 //
 // Contract: 18

@@ -3,6 +3,7 @@ package stripe
 import (
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"unsafe"
 
@@ -24,21 +25,40 @@ func TestEveryAddIsCountedOnce(t *testing.T) {
 	require.EqualValues(t, goroutines*each, c.Load())
 }
 
-// The step from one word to many is taken while others add to the one word.
+// The step from one word to many is taken while others add to the one word, and want
+// to take it too.
 func TestNothingIsLostWhileItWidens(t *testing.T) {
-	for range 2000 {
+	const goroutines, each = 8, 10
+	for range 5000 {
 		var c Counter
+		var ready atomic.Int32
 		var wg sync.WaitGroup
-		for range 4 {
+		for range goroutines {
 			wg.Go(func() {
-				for range 10 {
+				for ready.Add(1); ready.Load() < goroutines; {
+					runtime.Gosched()
+				}
+				for range each {
 					c.Add(1)
 				}
 			})
 		}
 		wg.Wait()
-		require.EqualValues(t, 40, c.Load())
+		require.EqualValues(t, goroutines*each, c.Load())
 	}
+}
+
+func TestAddReturnsTheCountOfItsWord(t *testing.T) {
+	var c Counter
+	for i := range 100 {
+		require.EqualValues(t, i+1, c.Add(1))
+	}
+	w := make([]stripe, 1)
+	c.wide.Store(&w)
+	for i := range 100 {
+		require.EqualValues(t, i+1, c.Add(1))
+	}
+	require.EqualValues(t, 200, c.Load())
 }
 
 func TestReadingsNeverFall(t *testing.T) {
