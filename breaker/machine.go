@@ -152,7 +152,7 @@ func (b *Breaker) settleClosed(ctx context.Context, s *stay, outcome stability.O
 		}
 	}
 	why := b.cause(s, counts)
-	if why != "" || counts.Calls() < int64(b.cfg.MinCalls) {
+	if why != "" {
 		why = b.cause(s, s.window.Counts()) // with the successes of the present step
 	}
 	if why == "" {
@@ -267,7 +267,7 @@ func (b *Breaker) close() {
 
 func (b *Breaker) newClosed() *stay {
 	s := &stay{state: Closed}
-	s.window.Init(b.cfg.Window)
+	s.window.Init(b.cfg.Window, b.cfg.MinCalls)
 	return s
 }
 

@@ -42,7 +42,8 @@ func (c *Counts) add(d Counts) {
 // failures and readings turn them too, by the clock, so that what the timer owes
 // is only the step in which a success is counted and never whether it is.
 type Window struct {
-	step time.Duration
+	step   time.Duration
+	enough int64
 
 	successes stripe.Counter
 	ticking   atomic.Bool // a timer will turn the buckets
@@ -57,9 +58,11 @@ type Window struct {
 	timer    *time.Timer
 }
 
-// Init makes w, which must be zero, ready to count over span.
-func (w *Window) Init(span time.Duration) {
+// Init makes w, which must be zero, ready to count over span. Fewer calls than enough
+// are too few for a ratio to say anything.
+func (w *Window) Init(span time.Duration, enough int) {
 	w.step = span / buckets
+	w.enough = int64(enough)
 	w.epoch = time.Now()
 }
 
@@ -75,10 +78,11 @@ func (w *Window) Success() {
 	}
 }
 
-// Failure counts a failure and returns the counts with it, but for successes that
-// came since the current step began or [Window.Counts] was asked. To count those too
-// means to look at what every core has counted, and is seldom needed: what a ratio of
-// failures or slow calls does not reach without them, it does not reach with them.
+// Failure counts a failure and returns the counts with it. Where those are enough,
+// there may be more successes than they say: to count the ones that came since the
+// current step began means to look at what every core has counted, and is seldom
+// needed. What a ratio of failures or slow calls does not reach without them, it does
+// not reach with them; for the rest, ask [Window.Counts].
 func (w *Window) Failure(slow bool) Counts {
 	c := Counts{Failures: 1}
 	if slow {
@@ -97,6 +101,9 @@ func (w *Window) count(c Counts) Counts {
 	w.turn(now, false)
 	w.buckets[w.current].add(c)
 	w.sum.add(c)
+	if w.sum.Calls() < w.enough {
+		w.turn(now, true)
+	}
 	return w.sum
 }
 

@@ -14,7 +14,7 @@ import (
 
 func newWindow(span time.Duration) *Window {
 	w := new(Window)
-	w.Init(span)
+	w.Init(span, 3)
 	return w
 }
 
@@ -114,12 +114,14 @@ func TestFailureIsToldOfEndedSteps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWindow(10 * time.Second)
 		w.Success()
-		require.Equal(t, Counts{Failures: 1}, w.Failure(false))
-		time.Sleep(time.Second + 1)
+		require.Equal(t, Counts{Successes: 1, Failures: 1}, w.Failure(false), "too few not to look")
 		w.Success()
 		require.Equal(t, Counts{Successes: 1, Failures: 2}, w.Failure(false))
-		require.Equal(t, Counts{Successes: 2, Failures: 2}, w.Counts())
-		require.Equal(t, Counts{Successes: 3, Failures: 2, Slow: 1}, w.SlowSuccess())
+		time.Sleep(time.Second + 1)
+		w.Success()
+		require.Equal(t, Counts{Successes: 2, Failures: 3}, w.Failure(false))
+		require.Equal(t, Counts{Successes: 3, Failures: 3}, w.Counts())
+		require.Equal(t, Counts{Successes: 4, Failures: 3, Slow: 1}, w.SlowSuccess())
 	})
 }
 
