@@ -18,7 +18,7 @@ func FuzzPause(f *testing.F) {
 	f.Fuzz(func(t *testing.T, attempt int, base, limit, asked, jitter int64) {
 		cfg := Config{Base: time.Duration(base), Max: time.Duration(limit)}
 		if cfg.Validate() != nil || attempt < 1 || asked < 0 {
-			t.Skip()
+			return
 		}
 		cfg = cfg.withDefaults()
 		got := longestPause(cfg.Base, cfg.Max, attempt)
