@@ -61,7 +61,7 @@ func (a *attempt) send(reqBody io.ReadCloser) (*http.Response, error) {
 		return nil, a.end(err)
 	}
 	resp.Request = a.req
-	a.t.quotas.get(a.key).note(resp.Header)
+	a.t.quotas.note(a.key, resp.Header)
 	a.receive(resp)
 	return resp, nil
 }
@@ -200,16 +200,16 @@ func (a *attempt) explain(err error) error {
 	if err == nil || err == stability.ErrNoReturn { //nolint:errorlint // The sentinel itself.
 		return err
 	}
-	e := &timeout.Error{Name: a.t.cfg.Name, Key: a.key, Err: err}
+	var after time.Duration
 	switch a.clock.ended() {
 	case byLimit:
-		e.After = a.t.timeout
+		after = a.t.timeout
 	case byPatience:
-		e.After = a.clock.patience
+		after = a.clock.patience
 	default:
 		return err
 	}
-	return e
+	return &timeout.Error{Name: a.t.cfg.Name, Key: a.key, After: after, Err: err}
 }
 
 // contextEnded gives back what a caller took who neither reads nor closes the body:

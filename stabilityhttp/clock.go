@@ -64,8 +64,9 @@ func (c *clock) Done() <-chan struct{} {
 	return c.done
 }
 
-// Err implements [context.Context]. Until somebody asks for Done it looks at the
-// time itself, for there is no timer.
+// Err implements [context.Context]. Until somebody asks for Done there is no timer,
+// and it looks at the time itself; but not for the gates, which wait on Done if they
+// wait.
 func (c *clock) Err() error {
 	c.mu.Lock()
 	if c.err == nil && c.done == nil {
@@ -73,9 +74,11 @@ func (c *clock) Err() error {
 			c.mu.Unlock()
 			return err
 		}
-		if by, over := c.over(time.Now()); over {
-			c.endLocked(context.DeadlineExceeded, by)
-			c.mu.Lock()
+		if c.owner.sent {
+			if by, over := c.over(time.Now()); over {
+				c.endLocked(context.DeadlineExceeded, by)
+				c.mu.Lock()
+			}
 		}
 	}
 	defer c.mu.Unlock()

@@ -75,13 +75,17 @@ func (q *quota) Admit(ctx context.Context) (stability.Admission, error) {
 // note takes up what a response says, of which Retry-After takes precedence (section
 // 7 of the draft). Hosts past the bound share a quota, and must not hear of one
 // another's.
-func (q *quota) note(h http.Header) {
-	if q == nil || q.key == stability.OverflowKey || h["Ratelimit"] == nil {
+func (q *quotas) note(key string, h http.Header) {
+	if q == nil || h["Ratelimit"] == nil {
+		return
+	}
+	member := q.get(key)
+	if member.key == stability.OverflowKey {
 		return
 	}
 	if _, exhausted := exhaustedFor(h); exhausted {
 		wait, _ := pushback(h, time.Now())
-		q.spent.Store(int64(time.Since(epoch) + min(wait, longestPushback)))
+		member.spent.Store(int64(time.Since(epoch) + min(wait, longestPushback)))
 	}
 }
 
