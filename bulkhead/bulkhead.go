@@ -191,7 +191,7 @@ type releaser Bulkhead
 func (r *releaser) Release(a stability.Admission, err error) error {
 	b := (*Bulkhead)(r)
 	b.release()
-	b.tally.Count(b.cfg.Classify.Outcome(a.Ctx, err))
+	b.tally.Judge(a.Ctx, b.cfg.Classify, err)
 	return err
 }
 

@@ -12,7 +12,10 @@ import (
 
 func TestContract(t *testing.T) {
 	policytest.Policy{
-		New:   func() stability.Policy { return bulkhead.New(bulkhead.Config{Limit: 1000}) },
+		New: func() stability.Policy { return bulkhead.New(bulkhead.Config{Limit: 1000}) },
+		Judged: func(c stability.Classifier) stability.Policy {
+			return bulkhead.New(bulkhead.Config{Limit: 1000, Classify: c})
+		},
 		Nil:   (*bulkhead.Bulkhead)(nil),
 		Calls: func(p stability.Policy) stability.Calls { return p.(*bulkhead.Bulkhead).Stats().Calls },
 		AtRest: func(t testing.TB, p stability.Policy) {

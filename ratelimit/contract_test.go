@@ -15,7 +15,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestContract(t *testing.T) {
 	policytest.Policy{
-		New:   func() stability.Policy { return ratelimit.New(ratelimit.Config{Rate: 1e6, Burst: 1e6}) },
+		New: func() stability.Policy { return ratelimit.New(ratelimit.Config{Rate: 1e6, Burst: 1e6}) },
+		Judged: func(c stability.Classifier) stability.Policy {
+			return ratelimit.New(ratelimit.Config{Rate: 1e9, Burst: 1 << 20, Classify: c})
+		},
 		Nil:   (*ratelimit.Limiter)(nil),
 		Calls: func(p stability.Policy) stability.Calls { return p.(*ratelimit.Limiter).Stats().Calls },
 		AtRest: func(t testing.TB, p stability.Policy) {

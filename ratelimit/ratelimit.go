@@ -174,7 +174,7 @@ type releaser Limiter
 
 // Release implements [stability.Releaser].
 func (r *releaser) Release(a stability.Admission, err error) error {
-	r.tally.Count(r.cfg.Classify.Outcome(a.Ctx, err))
+	r.tally.Judge(a.Ctx, r.cfg.Classify, err)
 	return err
 }
 

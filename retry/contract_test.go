@@ -19,6 +19,9 @@ func TestContract(t *testing.T) {
 		New: func() stability.Policy {
 			return retry.New(retry.Config{Retryable: func(error) bool { return false }})
 		},
+		Judged: func(c stability.Classifier) stability.Policy {
+			return retry.New(retry.Config{Attempts: 1, Classify: c})
+		},
 		Nil:   (*retry.Retry)(nil),
 		Calls: func(p stability.Policy) stability.Calls { return p.(*retry.Retry).Stats().Calls },
 		AtRest: func(t testing.TB, p stability.Policy) {

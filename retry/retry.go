@@ -219,15 +219,15 @@ func (c *call) ended(err error) (_ error, again bool) {
 		}
 		err = gaveUp
 	}
-	c.retry.tally.Count(c.retry.cfg.Classify.Outcome(c.caller, err))
-	c.over = true
+	c.over = true // before a Classify that panics
+	c.retry.tally.Judge(c.caller, c.retry.cfg.Classify, err)
 	return err, false
 }
 
 // unwind counts a call that did not return. It does nothing after the end.
 func (c *call) unwind() {
 	if !c.over {
-		c.retry.tally.Count(c.retry.cfg.Classify.Outcome(c.caller, stability.ErrNoReturn))
+		c.retry.tally.Count(stability.Failure)
 	}
 }
 

@@ -15,7 +15,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestContract(t *testing.T) {
 	policytest.Policy{
-		New:       func() stability.Policy { return timeout.New(timeout.Config{After: time.Hour}) },
+		New: func() stability.Policy { return timeout.New(timeout.Config{After: time.Hour}) },
+		Judged: func(c stability.Classifier) stability.Policy {
+			return timeout.New(timeout.Config{After: time.Hour, Classify: c})
+		},
 		Nil:       (*timeout.Timeout)(nil),
 		Calls:     func(p stability.Policy) stability.Calls { return p.(*timeout.Timeout).Stats().Calls },
 		AtRest:    func(testing.TB, stability.Policy) {},

@@ -146,7 +146,7 @@ func (r *releaser) Release(a stability.Admission, err error) error {
 	t := (*Timeout)(r)
 	c, ours := a.Ref.(*deadlineCtx)
 	if !ours {
-		t.tally.Count(t.cfg.Classify.Outcome(a.Ctx, err))
+		t.tally.Judge(a.Ctx, t.cfg.Classify, err)
 		return err
 	}
 	// Only a call that failed needs to know whether its time was up, which costs a
@@ -154,18 +154,11 @@ func (r *releaser) Release(a stability.Admission, err error) error {
 	exceeded := err != nil && err != stability.ErrNoReturn && c.exceeded() //nolint:errorlint // The sentinel itself, told by Admission.Run and never wrapped.
 	c.release()
 	if !exceeded {
-		t.tally.Count(t.cfg.Classify.Outcome(c.parent, err))
+		t.tally.Judge(c.parent, t.cfg.Classify, err)
 		return err
 	}
 	e := t.makeError(c.after, err)
-	if o := t.cfg.Classify.Outcome(c.parent, &e); o != stability.Failure {
-		t.tally.Count(o)
-	} else {
-		t.exceeded.Add(1)
-		if t.sumExceeded != nil {
-			t.sumExceeded.Add(1)
-		}
-	}
+	t.countExceeded(c.parent, &e)
 	telemetry.Event(c.parent, "stability.timeout.exceeded", policy, t.cfg.Name, func() []attribute.KeyValue {
 		return []attribute.KeyValue{telemetry.KeyError.String(e.ErrorType())}
 	})
@@ -183,6 +176,23 @@ func (t *Timeout) SetAfter(after time.Duration) error {
 	}
 	t.after.Store(int64(after))
 	return nil
+}
+
+// countExceeded counts a call whose time was up: as exceeded, unless Classify does
+// not call that a failure.
+func (t *Timeout) countExceeded(ctx context.Context, err error) {
+	outcome := stability.Failure
+	defer func() { // Classify may panic
+		if outcome != stability.Failure {
+			t.tally.Count(outcome)
+			return
+		}
+		t.exceeded.Add(1)
+		if t.sumExceeded != nil {
+			t.sumExceeded.Add(1)
+		}
+	}()
+	outcome = t.cfg.Classify.Outcome(ctx, err)
 }
 
 // Stats is what a [Timeout] is doing and has done.

@@ -27,6 +27,8 @@ type Policy struct {
 	Calls func(stability.Policy) stability.Calls
 	// AtRest fails the test when anything that a call took is not given back.
 	AtRest func(t testing.TB, p stability.Policy)
+	// Judged returns a policy like New's that judges with the given Classifier.
+	Judged func(stability.Classifier) stability.Policy
 	// Allocates is for a policy whose Run has to allocate: the contract then asks
 	// for at most so many allocations.
 	Allocates float64
@@ -48,6 +50,9 @@ func (c Policy) Run(t *testing.T) {
 	t.Run("each call counted once", c.countedOnce)
 	t.Run("any mixture gives everything back", c.mixture)
 	t.Run("Run allocates nothing", c.allocations)
+	if c.Judged != nil {
+		t.Run("a Classifier that panics costs nothing", c.classifierPanics)
+	}
 	if _, ok := c.New().(stability.Gate); ok {
 		t.Run("a pass counts once", c.passCountsOnce)
 		t.Run("a pass outlives its function", c.passOutlives)
@@ -102,6 +107,15 @@ func (c Policy) panics(t *testing.T) {
 	c.AtRest(t, p)
 	require.EqualValues(t, 1, c.Calls(p).Failed, "a panic is a failure")
 	require.NoError(t, p.Run(t.Context(), func(context.Context) error { return nil }))
+}
+
+func (c Policy) classifierPanics(t *testing.T) {
+	p := c.Judged(func(context.Context, error) stability.Outcome { panic("classifier") })
+	require.PanicsWithValue(t, "classifier", func() {
+		_ = p.Run(t.Context(), func(context.Context) error { return errCall })
+	})
+	c.AtRest(t, p)
+	require.Equal(t, stability.Calls{Failed: 1}, c.Calls(p), "what nobody could judge has failed")
 }
 
 func (c Policy) goexit(t *testing.T) {

@@ -1,6 +1,8 @@
 package telemetry
 
 import (
+	"context"
+
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/internal/stripe"
 )
@@ -28,6 +30,18 @@ func (t *Tally) Count(o stability.Outcome) {
 	if t.Sum != nil {
 		t.Sum.Count(o)
 	}
+}
+
+// Judge counts a call that ran as c judges it, and as a failure when c, or a method
+// of err, panics: the panic goes on, and the call is counted all the same.
+func (t *Tally) Judge(ctx context.Context, c stability.Classifier, err error) {
+	if c == nil && err == nil { // most calls: nothing of the user's is asked
+		t.Count(stability.Success)
+		return
+	}
+	outcome := stability.Failure
+	defer func() { t.Count(outcome) }()
+	outcome = c.Outcome(ctx, err)
 }
 
 // CountRejected counts a call that was refused, and returns what
