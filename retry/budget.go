@@ -23,7 +23,8 @@ type BudgetConfig struct {
 	// none. Default 1.
 	MinPerSecond float64
 	// Window is how long a call counts, at least 10ms: what calls earned in a long
-	// quiet time is not there to be spent on an outage. It slides, in ten steps.
+	// quiet time is not there to be spent on an outage. It slides, in ten steps, and
+	// what was spent counts for up to a step longer.
 	// Default 10s.
 	Window time.Duration
 }
@@ -76,12 +77,18 @@ type Budget struct {
 	present atomic.Int64   // the number of the present slot; written under mu
 
 	mu    sync.Mutex
-	slots [slots]slot // slot n at n % slots
-	spent int64       // in all slots
+	slots [kept]slot // slot n at n % kept
+	spent int64      // in all slots
 }
 
-// slots is how many steps a window has, the present one included.
-const slots = 10
+const (
+	// slots is how many steps a window has, the present one included.
+	slots = 10
+	// kept is how many slots are known. What was spent counts for a step longer than
+	// the calls that pay for it: of the first step of a span as long as a Window, only
+	// the end may lie in the span.
+	kept = slots + 1
+)
 
 type slot struct {
 	before int64 // calls before the slot began
@@ -106,7 +113,7 @@ func NewBudget(cfg BudgetConfig) *Budget {
 	return &Budget{
 		ratio: cfg.Ratio,
 		floor: cfg.MinPerSecond * cfg.Window.Seconds(),
-		step:  cfg.Window / slots,
+		step:  (cfg.Window-1)/slots + 1,
 		began: time.Now(),
 	}
 }
@@ -159,7 +166,7 @@ func (b *Budget) spend() (int64, bool) {
 		return 0, false
 	}
 	n := b.present.Load()
-	b.slots[n%slots].spent++
+	b.slots[n%kept].spent++
 	b.spent++
 	return n, true
 }
@@ -171,8 +178,8 @@ func (b *Budget) refund(n int64) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if n > b.present.Load()-slots { // else it has left the window
-		b.slots[n%slots].spent--
+	if n > b.present.Load()-kept { // else it is forgotten
+		b.slots[n%kept].spent--
 		b.spent--
 	}
 }
@@ -187,8 +194,8 @@ func (b *Budget) turn(n int64) {
 		return
 	}
 	calls := b.calls.Load()
-	for i := max(present, n-slots) + 1; i <= n; i++ {
-		s := &b.slots[i%slots]
+	for i := max(present, n-kept) + 1; i <= n; i++ {
+		s := &b.slots[i%kept]
 		b.spent -= s.spent
 		*s = slot{before: calls}
 	}
@@ -197,7 +204,7 @@ func (b *Budget) turn(n int64) {
 
 // limit is how many retries the calls of the window pay for. The caller holds mu.
 func (b *Budget) limit() int64 {
-	oldest := b.slots[(b.present.Load()+1)%slots]
+	oldest := b.slots[(b.present.Load()+kept-slots+1)%kept]
 	return int64(b.ratio*float64(b.calls.Load()-oldest.before) + b.floor)
 }
 

@@ -27,9 +27,9 @@ type modelBudget struct {
 
 func (m *modelBudget) slot() int64 { return int64(time.Since(m.began) / m.step) }
 
-func (m *modelBudget) within(slots []int64) (n int64) {
+func (m *modelBudget) within(steps int64, slots []int64) (n int64) {
 	for _, s := range slots {
-		if s > m.slot()-10 {
+		if s > m.slot()-steps {
 			n++
 		}
 	}
@@ -38,8 +38,8 @@ func (m *modelBudget) within(slots []int64) (n int64) {
 
 func (m *modelBudget) stats() retry.BudgetStats {
 	return retry.BudgetStats{
-		Limit: int64(m.ratio*float64(m.within(m.calls)) + m.floor),
-		Spent: m.within(m.spent),
+		Limit: int64(m.ratio*float64(m.within(10, m.calls)) + m.floor),
+		Spent: m.within(11, m.spent),
 	}
 }
 

@@ -42,3 +42,27 @@ func TestLateAttemptsPause(t *testing.T) {
 		}
 	})
 }
+
+// What was spent at the end of the oldest step of the window was forgotten with the
+// step, up to a tenth of a Window too early: one that had spent its floor had it
+// again after nine seconds of ten.
+//
+// Contract: 30
+func TestNoSpanOfAWindowHasMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const window, floor = 10 * time.Second, 10
+		b := retry.NewBudget(retry.BudgetConfig{MinPerSecond: 1, Window: window})
+		var spent []time.Time
+		time.Sleep(990 * time.Millisecond)
+		for range 1000 {
+			for b.Spend() {
+				spent = append(spent, time.Now())
+			}
+			time.Sleep(70 * time.Millisecond)
+		}
+		require.Greater(t, len(spent), 5*floor, "it refills")
+		for i := floor; i < len(spent); i++ {
+			require.Greater(t, spent[i].Sub(spent[i-floor]), window)
+		}
+	})
+}
