@@ -215,7 +215,7 @@ func (a *attempt) explain(err error) error {
 // contextEnded gives back what a caller took who neither reads nor closes the body:
 // the connection is gone, and a Read will say so if there ever is one.
 func (a *attempt) contextEnded() {
-	if a.answered.Load() && !a.over.Load() && !a.closing.Load() && a.reading.Load() == 0 {
+	if a.answered.Load() && !a.closing.Load() && a.reading.Load() == 0 {
 		_ = a.end(errAbandoned)
 	}
 }

@@ -52,8 +52,10 @@ type TransportConfig struct {
 	// Name names the parts that have no name of their own, in refusals, errors and
 	// telemetry. Default "".
 	Name string
-	// Off are the parts to leave out, such as PartRetry | PartBulkhead. Default
-	// none.
+	// Off are the parts to leave out, such as PartRetry | PartBulkhead. What is zero
+	// or nil elsewhere leaves nothing out, it is the default; but for the rate limit
+	// and the hedge, which are in only where they are configured. A nil *Transport
+	// has no part at all. Default none.
 	Off Part
 
 	// Timeout is how long a request may take in all: waiting for the gates, all

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"maps"
 	"net"
@@ -100,6 +101,154 @@ func TestRequestUnchangedAndClosed(t *testing.T) {
 				require.Empty(t, values[:2][1], "nothing is appended behind the caller's values")
 			})
 		}
+	}
+}
+
+// A base may add to the header that it gets, and nothing else changes by it.
+//
+// Contract: 37
+func TestBaseAddsToTheHeader(t *testing.T) {
+	rt := stabilityhttp.NewTransport(roundTripper(func(req *http.Request) (*http.Response, error) {
+		req.Header.Add("X-Mine", "added")
+		req.Header.Add(stabilityhttp.DeadlineHeader, "added")
+		assert.Equal(t, []string{"kept", "added"}, req.Header["X-Mine"])
+		assert.Equal(t, []string{"1"}, req.Header[stabilityhttp.AttemptHeader])
+		return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+	}), stabilityhttp.TransportConfig{})
+	req := newRequest(t, http.MethodGet, bubbleURL, nil)
+	values := append(make([]string, 0, 8), "kept")
+	req.Header["X-Mine"] = values
+	_, err := rt.RoundTrip(req) //nolint:bodyclose // It is http.NoBody.
+	require.NoError(t, err)
+	require.Equal(t, http.Header{"X-Mine": {"kept"}}, req.Header)
+	require.Empty(t, values[:2][1], "nothing is appended behind the caller's values")
+}
+
+// An attempt's context lives until its body has ended, and not longer; that of an
+// upgraded connection does not end by itself.
+//
+// Contract: 21, 34
+func TestContextOfAnAttempt(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		status int
+		body   io.ReadCloser
+		alive  time.Duration
+	}{
+		{"no body", http.StatusOK, http.NoBody, 0},
+		{"a body", http.StatusOK, io.NopCloser(strings.NewReader("body")), time.Second},
+		{"an upgraded connection", http.StatusSwitchingProtocols, readWriteCloser{io.NopCloser(strings.NewReader("body")), io.Discard}, time.Hour},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var ctx context.Context
+				rt := stabilityhttp.NewTransport(roundTripper(func(req *http.Request) (*http.Response, error) {
+					ctx = req.Context()
+					context.AfterFunc(ctx, func() {}) // as net/http does; it sets the timer
+					return &http.Response{StatusCode: c.status, Body: c.body}, nil
+				}), gatesOnly)
+				resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil))
+				require.NoError(t, err)
+				if c.alive > 0 {
+					time.Sleep(c.alive)
+					require.NoError(t, ctx.Err())
+				}
+				require.NoError(t, resp.Body.Close())
+				require.ErrorIs(t, ctx.Err(), context.Canceled)
+				<-ctx.Done()
+			})
+		})
+	}
+}
+
+type readWriteCloser struct {
+	io.ReadCloser
+	io.Writer
+}
+
+// A base may read the request's body for longer than the response's headers took: the
+// server does not owe anything then.
+//
+// Contract: 36
+func TestUploadGoesOnAfterTheAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var sent *http.Request
+		rt := stabilityhttp.NewTransport(roundTripper(func(req *http.Request) (*http.Response, error) {
+			sent = req
+			context.AfterFunc(req.Context(), func() {})
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("body"))}, nil
+		}), stabilityhttp.TransportConfig{Timeout: time.Hour, AttemptTimeout: time.Second})
+		resp, err := rt.RoundTrip(newRequest(t, http.MethodPost, bubbleURL, strings.NewReader("two pieces")))
+		require.NoError(t, err)
+		_, err = sent.Body.Read(make([]byte, 5))
+		require.NoError(t, err)
+		time.Sleep(time.Minute)
+		require.NoError(t, sent.Context().Err())
+		require.NoError(t, resp.Body.Close())
+	})
+}
+
+// Who is to blame where the request's body and the server both fail.
+//
+// Contract: 35
+func TestWhoFailed(t *testing.T) {
+	failed := errors.New("failed")
+	for name, c := range map[string]struct {
+		base func(req *http.Request) (*http.Response, error)
+		want stability.Calls
+	}{
+		"the body, before there was an answer": {func(req *http.Request) (*http.Response, error) {
+			_, err := req.Body.Read(make([]byte, 1))
+			return nil, err
+		}, stability.Calls{Ignored: 1}},
+		"the server, whose base then closed the body": {func(req *http.Request) (*http.Response, error) {
+			req.Body.Close()
+			_, _ = req.Body.Read(make([]byte, 1))
+			return nil, failed
+		}, stability.Calls{Failed: 1}},
+		"the server, in the midst of its answer": {func(req *http.Request) (*http.Response, error) {
+			_, _ = req.Body.Read(make([]byte, 1))
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(readerFunc(func([]byte) (int, error) { return 0, failed }))}, nil
+		}, stability.Calls{Failed: 1}},
+		"a gate further in": {func(*http.Request) (*http.Response, error) {
+			return nil, &stability.Rejection{Policy: "other", Reason: failed}
+		}, stability.Calls{Ignored: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rt := stabilityhttp.NewTransport(roundTripper(c.base), gatesOnly)
+			resp, err := rt.RoundTrip(newRequest(t, http.MethodPut, bubbleURL, readerFunc(func([]byte) (int, error) { return 0, io.ErrClosedPipe })))
+			if err == nil {
+				_, err = io.ReadAll(resp.Body)
+				resp.Body.Close()
+			}
+			require.Error(t, err)
+			requireCalls(t, rt, bubbleURL, c.want)
+		})
+	}
+}
+
+// What Close reads of a body is as much as 16 KiB and its end, over HTTP/1 only.
+//
+// Contract: 33
+func TestWhatCloseReads(t *testing.T) {
+	const most = 16 << 10
+	for _, c := range []struct {
+		proto, size int
+		ended       bool
+	}{{1, 0, true}, {1, most, true}, {1, most + 1, false}, {2, 10, false}} {
+		ended := false
+		content := io.LimitReader(readerFunc(func(p []byte) (int, error) { return len(p), nil }), int64(c.size))
+		rt := stabilityhttp.NewTransport(roundTripper(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusOK, ProtoMajor: c.proto, Body: io.NopCloser(readerFunc(func(p []byte) (int, error) {
+				n, err := content.Read(p)
+				ended = ended || err != nil
+				return n, err
+			}))}, nil
+		}), gatesOnly)
+		resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil))
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, c.ended, ended, "HTTP/%d, %d bytes", c.proto, c.size)
 	}
 }
 
@@ -349,6 +498,15 @@ func TestCloseDoesNotWait(t *testing.T) {
 		require.Equal(t, 10*time.Millisecond, time.Since(start))
 		requireCalls(t, rt, bubbleURL, stability.Calls{Succeeded: 1})
 
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		start = time.Now()
+		resp, err = do(c, newRequest(t, http.MethodGet, bubbleURL, nil).WithContext(ctx))
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, time.Millisecond, time.Since(start), "nor past the deadline")
+		requireCalls(t, rt, bubbleURL, stability.Calls{Succeeded: 2})
+
 		resp, err = get(t, c, bubbleURL)
 		require.NoError(t, err)
 		read := make(chan error)
@@ -361,7 +519,7 @@ func TestCloseDoesNotWait(t *testing.T) {
 		require.NoError(t, resp.Body.Close())
 		require.Error(t, <-read, "a Read under way ends")
 		require.Zero(t, time.Since(start))
-		requireCalls(t, rt, bubbleURL, stability.Calls{Succeeded: 2})
+		requireCalls(t, rt, bubbleURL, stability.Calls{Succeeded: 3})
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -189,6 +190,31 @@ func TestSlowReader(t *testing.T) {
 			}
 			require.ErrorIs(t, err, io.EOF)
 			requireCalls(t, rt, bubbleURL, stability.Calls{Succeeded: 1})
+		})
+}
+
+// A server that stalls after the caller has taken his time has as long as any other.
+//
+// Contract: 35
+func TestStallAfterAPause(t *testing.T) {
+	bubble(t, stabilityhttp.TransportConfig{Timeout: time.Hour, AttemptTimeout: 3 * time.Second},
+		func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, "begun")
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		},
+		func(t *testing.T, c *http.Client, rt *stabilityhttp.Transport) {
+			resp, err := get(t, c, bubbleURL)
+			require.NoError(t, err)
+			defer resp.Body.Close()
+			_, err = io.ReadFull(resp.Body, make([]byte, len("begun")))
+			require.NoError(t, err)
+			time.Sleep(time.Minute)
+			start := time.Now()
+			_, err = resp.Body.Read(make([]byte, 1))
+			require.ErrorIs(t, err, timeout.ErrExceeded)
+			require.Equal(t, 3*time.Second, time.Since(start))
+			requireCalls(t, rt, bubbleURL, stability.Calls{Failed: 1})
 		})
 }
 
@@ -430,6 +456,35 @@ func TestPanickingBase(t *testing.T) {
 	require.PanicsWithValue(t, "the user's function", func() { _, _ = io.ReadAll(resp.Body) })
 	requireCalls(t, rt, bubbleURL, stability.Calls{Failed: 1})
 	require.NoError(t, resp.Body.Close())
+}
+
+// However many hosts there are, what is kept of them is bounded, and each request has
+// its gates, and counts.
+//
+// Contract: 42
+func TestManyHosts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const hosts, kept = 10_000, 100
+		cfg := gatesOnly
+		cfg.RateLimit.Rate = 1e6
+		cfg.Keys = stability.Keys{Max: kept}
+		base := &answers{t: t, all: []any{200}}
+		rt := stabilityhttp.NewTransport(base, cfg)
+		for i := range hosts {
+			resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, fmt.Sprintf("http://upstream%d.test/", i), nil))
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+		}
+		require.Equal(t, hosts, base.calls)
+		require.Zero(t, base.open)
+		s := rt.Stats()
+		want := stability.Calls{Succeeded: hosts}
+		require.Equal(t, []stability.Calls{want, want, want, want},
+			[]stability.Calls{s.Attempts.Calls, s.RateLimit.Calls, s.Bulkhead.Calls, s.Breaker.Calls})
+		require.Zero(t, s.Bulkhead.InUse)
+		require.LessOrEqual(t, s.Breaker.Closed, kept+1, "and the one that the others share")
+		require.LessOrEqual(t, s.Bulkhead.Limit, 100*(kept+1))
+	})
 }
 
 // What the base must not do, and the caller must not see.
