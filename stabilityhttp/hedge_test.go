@@ -144,6 +144,8 @@ func TestHedgedFailures(t *testing.T) {
 		require.Zero(t, base.open.Load())
 		require.EqualValues(t, 6, base.calls.Load())
 		require.EqualValues(t, 3, rt.Stats().Hedge.Hedges)
+		require.EqualValues(t, 5, rt.Stats().Hedge.Budget.Spent)
+		require.EqualValues(t, 5, rt.Stats().Retry.Budget.Spent, "one budget pays for both")
 		requireCalls(t, rt, bubbleURL, stability.Calls{Failed: 6})
 	})
 }

@@ -440,6 +440,22 @@ func TestClientTimeout(t *testing.T) {
 		})
 }
 
+// The channel of a request that was there before contexts counts as well.
+//
+// Contract: 29
+func TestRequestCancel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := &answers{t: t, all: []any{errReset}}
+		req := newRequest(t, http.MethodGet, bubbleURL, nil)
+		canceled := make(chan struct{})
+		close(canceled)
+		req.Cancel = canceled                                                                      //nolint:staticcheck // Deprecated, and kept by net/http.
+		_, err := stabilityhttp.NewTransport(base, stabilityhttp.TransportConfig{}).RoundTrip(req) //nolint:bodyclose // There is none.
+		require.Equal(t, errReset, err)
+		require.Equal(t, 1, base.calls)
+	})
+}
+
 // A caller who goes away during a pause gets his context's error at once.
 //
 // Contract: 29
@@ -489,6 +505,10 @@ func TestHeaders(t *testing.T) {
 		require.NoError(t, resp.Body.Close())
 		require.Equal(t, 1, base.calls)
 		require.Equal(t, []string{"2"}, field(stabilityhttp.AttemptHeader))
+		resp, err = rt.RoundTrip(newRequest(t, http.MethodPost, bubbleURL, nil).WithContext(ctx))
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, []string{"2"}, field(stabilityhttp.AttemptHeader), "the one further out makes this again, whatever it is")
 
 		// What is not made again here may be made again further in.
 		base.calls = 2

@@ -188,6 +188,85 @@ func TestUploadGoesOnAfterTheAnswer(t *testing.T) {
 	})
 }
 
+// An upload that goes on while the response's body is awaited does not take the
+// server's time limit from it.
+//
+// Contract: 35
+func TestUploadGoesOnDuringAStall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt := stabilityhttp.NewTransport(roundTripper(func(req *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(readerFunc(func([]byte) (int, error) {
+				_, _ = req.Body.Read(make([]byte, 1))
+				<-req.Context().Done()
+				return 0, req.Context().Err()
+			}))}, nil
+		}), stabilityhttp.TransportConfig{Timeout: time.Hour, AttemptTimeout: time.Second})
+		start := time.Now()
+		resp, err := rt.RoundTrip(newRequest(t, http.MethodPost, bubbleURL, strings.NewReader("two pieces")))
+		require.NoError(t, err)
+		_, err = io.ReadAll(resp.Body)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, time.Second, time.Since(start))
+		require.NoError(t, resp.Body.Close())
+	})
+}
+
+// foreign is a context that is not of the context package, which waits for its end
+// with a goroutine each time.
+type foreign struct {
+	context.Context
+	done chan struct{}
+}
+
+func (f foreign) Done() <-chan struct{} { return f.done }
+
+// Requests under one long-lived context leave nothing in it, and no goroutine.
+//
+// Contract: 21
+func TestLongLivedParent(t *testing.T) {
+	c, rt := newClient(t, stabilityhttp.TransportConfig{})
+	url := upstream(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") })
+	ctx := foreign{t.Context(), make(chan struct{})}
+	for range 100 {
+		resp, err := do(c, newRequest(t, http.MethodGet, url, nil).WithContext(ctx))
+		require.NoError(t, err)
+		_, err = io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+	}
+	requireCalls(t, rt, url, stability.Calls{Succeeded: 100})
+}
+
+// The base that is used where none is given keeps as many connections as the bulkhead
+// lets it have.
+//
+// Contract: 33
+func TestIdleConnectionsAreKept(t *testing.T) {
+	const crowd = 20
+	var here sync.WaitGroup
+	url, conns := countedUpstream(t, func(http.ResponseWriter, *http.Request) {
+		here.Done()
+		here.Wait()
+	})
+	c, _ := newClient(t, stabilityhttp.TransportConfig{Bulkhead: bulkhead.Config{Limit: crowd}})
+	for range 5 {
+		here.Add(crowd)
+		var wg sync.WaitGroup
+		for range crowd {
+			wg.Go(func() {
+				resp, err := get(t, c, url)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				resp.Body.Close()
+			})
+		}
+		wg.Wait()
+	}
+	require.EqualValues(t, crowd, conns.opened.Load())
+}
+
 // Who is to blame where the request's body and the server both fail.
 //
 // Contract: 35

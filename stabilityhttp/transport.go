@@ -163,7 +163,7 @@ func (t *Transport) gates(key string) [gates]stability.Admitter {
 // timeLeft is formatDeadline without an allocation for the one value that most
 // requests are sent with.
 func (t *Transport) timeLeft(left time.Duration) string {
-	if left < t.timeout && left.Milliseconds() == (t.timeout-1).Milliseconds() {
+	if left.Milliseconds() == (t.timeout - 1).Milliseconds() {
 		return t.nearlyAll
 	}
 	return formatDeadline(left)

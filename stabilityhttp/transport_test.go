@@ -197,25 +197,30 @@ func TestSlowReader(t *testing.T) {
 //
 // Contract: 35
 func TestStallAfterAPause(t *testing.T) {
-	bubble(t, stabilityhttp.TransportConfig{Timeout: time.Hour, AttemptTimeout: 3 * time.Second},
-		func(w http.ResponseWriter, r *http.Request) {
-			_, _ = io.WriteString(w, "begun")
-			w.(http.Flusher).Flush()
-			<-r.Context().Done()
-		},
-		func(t *testing.T, c *http.Client, rt *stabilityhttp.Transport) {
-			resp, err := get(t, c, bubbleURL)
-			require.NoError(t, err)
-			defer resp.Body.Close()
-			_, err = io.ReadFull(resp.Body, make([]byte, len("begun")))
-			require.NoError(t, err)
-			time.Sleep(time.Minute)
-			start := time.Now()
-			_, err = resp.Body.Read(make([]byte, 1))
-			require.ErrorIs(t, err, timeout.ErrExceeded)
-			require.Equal(t, 3*time.Second, time.Since(start))
-			requireCalls(t, rt, bubbleURL, stability.Calls{Failed: 1})
+	for name, cfg := range map[string]stabilityhttp.TransportConfig{
+		"both limits":             {Timeout: time.Hour, AttemptTimeout: 3 * time.Second},
+		"no limit to the request": {Off: stabilityhttp.PartTimeout, AttemptTimeout: 3 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, cfg, func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.WriteString(w, "begun")
+				w.(http.Flusher).Flush()
+				<-r.Context().Done()
+			}, func(t *testing.T, c *http.Client, rt *stabilityhttp.Transport) {
+				resp, err := get(t, c, bubbleURL)
+				require.NoError(t, err)
+				defer resp.Body.Close()
+				_, err = io.ReadFull(resp.Body, make([]byte, len("begun")))
+				require.NoError(t, err)
+				time.Sleep(time.Minute)
+				start := time.Now()
+				_, err = resp.Body.Read(make([]byte, 1))
+				require.ErrorIs(t, err, timeout.ErrExceeded)
+				require.Equal(t, 3*time.Second, time.Since(start))
+				requireCalls(t, rt, bubbleURL, stability.Calls{Failed: 1})
+			})
 		})
+	}
 }
 
 // Contract: 6, 19, 20, 35
@@ -313,6 +318,12 @@ func TestDeadline(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, time.Now().Add(10*time.Second), seen)
 
+		later, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		_, err = rt.RoundTrip(req.WithContext(later)) //nolint:bodyclose // It is http.NoBody.
+		require.NoError(t, err)
+		require.Equal(t, time.Now().Add(10*time.Second), seen)
+
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err = rt.RoundTrip(req.WithContext(ctx)) //nolint:bodyclose // It is http.NoBody.
@@ -392,6 +403,30 @@ func TestBreaker(t *testing.T) {
 	require.Equal(t, breaker.GroupStats{
 		Calls: stability.Calls{Succeeded: 1, Failed: 3, Rejected: 1}, Closed: 1, Open: 1,
 	}, rt.Stats().Breaker)
+}
+
+// A probe is not given up before its request is.
+//
+// Contract: 1
+func TestSlowProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		status := http.StatusInternalServerError
+		rt := stabilityhttp.NewTransport(roundTripper(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: status, Body: io.NopCloser(strings.NewReader("body"))}, nil
+		}), stabilityhttp.TransportConfig{Timeout: 2 * time.Minute, Breaker: breaker.Config{Consecutive: 1}})
+		send := func(pause time.Duration) {
+			resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil))
+			require.NoError(t, err)
+			time.Sleep(pause)
+			require.NoError(t, resp.Body.Close())
+		}
+		send(0)
+		require.Equal(t, 1, rt.Stats().Breaker.Open)
+		time.Sleep(time.Minute)
+		status = http.StatusOK
+		send(100 * time.Second)
+		require.Equal(t, 1, rt.Stats().Breaker.Closed)
+	})
 }
 
 func TestBulkhead(t *testing.T) {
