@@ -38,6 +38,7 @@ bench: ## the benchmarks beside those of other libraries, as Go benchmarks; some
 
 bench-report: ## write BENCHMARKS.md, in about seven minutes on a quiet machine
 	go run ./bench/cmd/report
+	go test -count=1 -run '^TestREADMEFigures$$' ./internal/repotest -update
 
 conformance: ## write docs/CONFORMANCE.md: which libraries keep which promises
 	go test -count=1 -run '^TestConformance$$' ./bench/conformance -update

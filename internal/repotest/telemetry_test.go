@@ -52,9 +52,9 @@ func replaceBetween(t *testing.T, text, marker, with string) string {
 	t.Helper()
 	begin, end := "<!-- "+marker+" -->\n", "<!-- /"+marker+" -->\n"
 	before, rest, ok := strings.Cut(text, begin)
-	require.True(t, ok, "TELEMETRY.md has no line %s", begin)
+	require.True(t, ok, "there is no line %s", begin)
 	_, after, ok := strings.Cut(rest, end)
-	require.True(t, ok, "TELEMETRY.md has no line %s", end)
+	require.True(t, ok, "there is no line %s", end)
 	return before + begin + with + end + after
 }
 

@@ -1,0 +1,45 @@
+package repotest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// readmeFigures are the rows of the goals in BENCHMARKS.md that the README speaks of, each with its words.
+var readmeFigures = []struct{ work, says string }{
+	{"breaker, closed, success", "A call through a closed breaker takes %s times as long as through gobreaker's on one core, and %s times on all."},
+	{"retry + breaker + limit + bulkhead + timeout", "Retry, breaker, rate limit, bulkhead and timeout around a call take %s times as long as failsafe-go's five on one core, and %s times on all."},
+	{"stabilityhttp standard client, loopback", "The guarded HTTP client takes %s times as long for a request over loopback as `http.Client` with a Timeout, one at a time, and %s times on all cores; it allocates no more."},
+}
+
+// The figures in the README are those of BENCHMARKS.md.
+func TestREADMEFigures(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join(root, "BENCHMARKS.md"))
+	require.NoError(t, err)
+	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
+	require.NoError(t, err)
+	var lines strings.Builder
+	for _, f := range readmeFigures {
+		serial, all := goalRow(t, string(page), f.work)
+		fmt.Fprintf(&lines, "- "+f.says+"\n", serial, all)
+	}
+	generated(t, "README.md", replaceBetween(t, string(readme), "figures", lines.String()), "make bench-report")
+}
+
+// goalRow returns what was measured of a goal, serial and on all cores.
+func goalRow(t *testing.T, page, work string) (serial, all string) {
+	t.Helper()
+	for line := range strings.Lines(page) {
+		cells := strings.Split(line, "|")
+		if len(cells) > 6 && strings.TrimSpace(cells[1]) == work {
+			return strings.TrimSpace(cells[4]), strings.TrimSpace(cells[6])
+		}
+	}
+	t.Fatalf("BENCHMARKS.md has no goal %q", work)
+	return "", ""
+}
