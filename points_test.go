@@ -122,6 +122,7 @@ func TestPointsAreReadAtTheMoment(t *testing.T) {
 		require.Equal(t, stability.Calls{Succeeded: 1, Failed: 1, Rejected: 1}, list[1].Calls)
 		b.ForceClosed()
 		require.Equal(t, "forced_closed", named(name)[0].State)
+		runtime.KeepAlive([]any{b, g}) // what nobody uses any more is no point
 	})
 }
 

@@ -40,6 +40,7 @@ func TestEachCallIsCountedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		meter := policytest.NewMeter()
 		b := breaker.New(breaker.Config{Name: "stock", Consecutive: 3, MeterProvider: meter})
+		policytest.Keep(t, b)
 		const goroutines, each = 32, 200
 		var wg sync.WaitGroup
 		for range goroutines {
@@ -86,6 +87,7 @@ func TestGaugesAreTrueWhenTheyAreRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		meter := policytest.NewMeter()
 		b := breaker.New(breaker.Config{Name: "stock", Consecutive: 1, MeterProvider: meter})
+		policytest.Keep(t, b)
 		requireState(t, meter, breaker.Closed)
 		_ = b.Run(t.Context(), failed)
 		requireState(t, meter, breaker.Open)
@@ -153,6 +155,7 @@ func TestGroupCountsEachCallOnce(t *testing.T) {
 				Name: "stock", Consecutive: 2, OpenFor: 100 * time.Millisecond, ProbeFor: time.Second,
 				Probes: 2, RampFor: time.Second, Window: 100 * time.Millisecond, Observe: observe, MeterProvider: meter,
 			}, stability.Keys{Max: 4, IdleFor: time.Second})
+			policytest.Keep(t, g)
 			var asked, began, changed atomic.Int64
 			var wg sync.WaitGroup
 			for range 32 {
@@ -211,6 +214,7 @@ func TestGroupIsObservedAsOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		meter := policytest.NewMeter()
 		g := breaker.NewGroup(breaker.Config{Name: "stock", Consecutive: 1, MeterProvider: meter}, stability.Keys{Max: 10})
+		policytest.Keep(t, g)
 		for i := range 5 {
 			_ = g.Get(string(rune('a'+i))).Run(t.Context(), failed)
 		}

@@ -45,6 +45,7 @@ func TestEachCallIsCountedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		meter := policytest.NewMeter()
 		b := bulkhead.New(bulkhead.Config{Name: "stock", Limit: 4, Queue: 6, MaxWait: time.Second, MeterProvider: meter})
+		policytest.Keep(t, b)
 		const goroutines, each = 16, 100
 		var wg sync.WaitGroup
 		for range goroutines {
@@ -92,6 +93,7 @@ func TestGaugesAreTrueWhenTheyAreRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		meter := policytest.NewMeter()
 		b := bulkhead.New(bulkhead.Config{Name: "stock", Limit: 2, Queue: 5, MeterProvider: meter})
+		policytest.Keep(t, b)
 		gauges := func(usage, limit, queued int) {
 			t.Helper()
 			values := meter.Values(t)
@@ -129,6 +131,7 @@ func TestWaitDuration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		meter := policytest.NewMeter()
 		b := bulkhead.New(bulkhead.Config{Name: "stock", Limit: 1, Queue: 1, MaxWait: 3 * time.Second, MeterProvider: meter})
+		policytest.Keep(t, b)
 		require.NoError(t, b.Run(t.Context(), ok)) // does not wait
 
 		pass := enter(t, b)
@@ -188,6 +191,7 @@ func TestDroppedBulkheadIsNotObserved(t *testing.T) {
 func TestGroupIsObservedAsOne(t *testing.T) {
 	meter := policytest.NewMeter()
 	g := bulkhead.NewGroup(bulkhead.Config{Name: "stock", Limit: 3, Queue: 2, MeterProvider: meter}, stability.Keys{Max: 10})
+	policytest.Keep(t, g)
 	pass := enter(t, g.Get("held"))
 	for n := range 10_000 {
 		require.NoError(t, g.Get(strconv.Itoa(n)).Run(t.Context(), ok))

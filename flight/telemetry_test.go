@@ -13,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/crumplezone/stability/flight"
+	"github.com/crumplezone/stability/internal/policytest"
 )
 
 // Read while one call for two callers is on its way.
@@ -24,6 +25,7 @@ func TestTelemetry(t *testing.T) {
 		f := flight.New[string](flight.Config{
 			Name: "prices", StaleIfError: time.Minute, MeterProvider: metric.NewMeterProvider(metric.WithReader(reader)),
 		})
+		policytest.Keep(t, f)
 		spans := tracetest.NewSpanRecorder()
 		ctx, span := trace.NewTracerProvider(trace.WithSpanProcessor(spans)).Tracer("").Start(t.Context(), "page")
 		keep(t, f, "k", "value")

@@ -19,6 +19,7 @@ func TestMetrics(t *testing.T) {
 		meter := policytest.NewMeter()
 		budget := retry.NewBudget(retry.BudgetConfig{Ratio: 1e-9, MinPerSecond: 0.2})
 		h := hedge.New(hedge.Config{Name: "search", Delay: delay, Budget: budget, MeterProvider: meter})
+		policytest.Keep(t, h)
 		for _, steps := range [][]step{
 			{{}},
 			{{err: errCall}},
@@ -46,6 +47,7 @@ func TestMetrics(t *testing.T) {
 func TestUnlimitedBudgetHasNoMetrics(t *testing.T) {
 	meter := policytest.NewMeter()
 	h := hedge.New(hedge.Config{Budget: retry.Unlimited(), MeterProvider: meter})
+	policytest.Keep(t, h)
 	_, err := hedge.Do(t.Context(), h, newTrack(step{}).call)
 	require.NoError(t, err)
 	for _, m := range meter.Collect(t) {

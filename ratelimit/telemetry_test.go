@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/policytest"
 	"github.com/crumplezone/stability/ratelimit"
 )
 
@@ -71,6 +72,7 @@ func TestTelemetry(t *testing.T) {
 			Name: "api", Rate: 1, Burst: 2, MaxWait: time.Second,
 			MeterProvider: metric.NewMeterProvider(metric.WithReader(reader)),
 		})
+		policytest.Keep(t, l)
 		spans := tracetest.NewSpanRecorder()
 		tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans)).Tracer("test")
 		ctx, span := tracer.Start(t.Context(), "call")
@@ -112,6 +114,7 @@ func TestGroupTelemetry(t *testing.T) {
 		g := ratelimit.NewGroup(ratelimit.Config{
 			Name: "api", Rate: 1, Burst: 1, MeterProvider: metric.NewMeterProvider(metric.WithReader(reader)),
 		}, stability.Keys{Max: 2})
+		policytest.Keep(t, g)
 		for _, key := range []string{"a", "b", "c", "d"} {
 			require.NoError(t, g.Get(key).Run(t.Context(), ok))
 			time.Sleep(time.Second)

@@ -20,6 +20,7 @@ func TestMetrics(t *testing.T) {
 		meter := policytest.NewMeter()
 		budget := retry.NewBudget(retry.BudgetConfig{Ratio: 1e-9, MinPerSecond: 0.4})
 		r := retry.New(retry.Config{Name: "payments", Budget: budget, MeterProvider: meter})
+		policytest.Keep(t, r)
 		_ = r.Run(t.Context(), ok)
 		fn, _ := failing(1, errCall)
 		_ = r.Run(t.Context(), fn) // one token
@@ -50,7 +51,9 @@ func TestMetrics(t *testing.T) {
 
 func TestUnlimitedBudgetHasNoMetrics(t *testing.T) {
 	meter := policytest.NewMeter()
-	_ = retry.New(retry.Config{Budget: retry.Unlimited(), MeterProvider: meter}).Run(t.Context(), ok)
+	r := retry.New(retry.Config{Budget: retry.Unlimited(), MeterProvider: meter})
+	policytest.Keep(t, r)
+	require.NoError(t, r.Run(t.Context(), ok))
 	for _, m := range meter.Collect(t) {
 		require.NotContains(t, m.Name, "budget")
 	}

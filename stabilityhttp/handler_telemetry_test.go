@@ -14,6 +14,7 @@ import (
 
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/bulkhead"
+	"github.com/crumplezone/stability/internal/policytest"
 	"github.com/crumplezone/stability/ratelimit"
 	"github.com/crumplezone/stability/stabilityhttp"
 )
@@ -35,6 +36,7 @@ func TestHandlerTelemetry(t *testing.T) {
 		Bulkhead:      limit,
 		MeterProvider: metric.NewMeterProvider(metric.WithReader(reader)),
 	})
+	policytest.Keep(t, guarded)
 	spans := tracetest.NewSpanRecorder()
 	ctx, span := trace.NewTracerProvider(trace.WithSpanProcessor(spans)).Tracer("").Start(t.Context(), "request")
 	send := func(ctx context.Context, path, client, deadline string) {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/crumplezone/stability/breaker"
 	"github.com/crumplezone/stability/hedge"
+	"github.com/crumplezone/stability/internal/policytest"
 	"github.com/crumplezone/stability/ratelimit"
 	"github.com/crumplezone/stability/stabilityhttp"
 )
@@ -40,6 +41,7 @@ func TestTransportTelemetry(t *testing.T) {
 			Breaker:       breaker.Config{Consecutive: 2},
 			MeterProvider: metric.NewMeterProvider(metric.WithReader(reader)),
 		})
+		policytest.Keep(t, rt)
 		spans := tracetest.NewSpanRecorder()
 		ctx, span := trace.NewTracerProvider(trace.WithSpanProcessor(spans)).Tracer("").Start(t.Context(), "request")
 		send := func(method, path string) {

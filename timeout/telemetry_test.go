@@ -13,6 +13,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
+	"github.com/crumplezone/stability/internal/policytest"
 	"github.com/crumplezone/stability/timeout"
 )
 
@@ -22,6 +23,7 @@ func TestTelemetry(t *testing.T) {
 		reader := metric.NewManualReader()
 		provider := metric.NewMeterProvider(metric.WithReader(reader))
 		to := timeout.New(timeout.Config{Name: "stock", After: time.Second, MeterProvider: provider})
+		policytest.Keep(t, to)
 		spans := tracetest.NewSpanRecorder()
 		tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(spans)).Tracer("test")
 

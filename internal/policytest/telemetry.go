@@ -2,6 +2,7 @@ package policytest
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -84,4 +85,10 @@ func Events(t testing.TB, f func(trace.Span)) []string {
 		events = append(events, fmt.Sprintf("%s{%s}", e.Name, attrs.Encoded(attribute.DefaultEncoder())))
 	}
 	return events
+}
+
+// Keep keeps policies observed until the test ends: one that nobody uses any more
+// may be gone at the next collection.
+func Keep(t testing.TB, policies ...any) {
+	t.Cleanup(func() { runtime.KeepAlive(policies) })
 }
