@@ -463,7 +463,7 @@ func TestPercentileOfLatencies(t *testing.T) {
 // the delay would sink with each hedge that wins.
 func TestLostLatenciesHoldThePercentile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := hedge.New(hedge.Config{Percentile: 0.9})
+		h := hedge.New(hedge.Config{Percentile: 0.9, Budget: retry.Unlimited()})
 		calls := func(n int, slow step) {
 			for i := range n {
 				first := step{after: 10 * time.Millisecond}
