@@ -11,88 +11,86 @@ import (
 // No caller gets it from Run: the panic passes through.
 var ErrNoReturn = errors.New("stability: call did not return")
 
-// An Admission is what one gate granted to one call: the context that the call
-// runs under, and whom to tell, once, how it ended.
+// An Admission is what one gate granted to one call: whom to tell, once, how it
+// ended.
 //
 // It is the mechanism under Run and Enter of every gate, for those who write a
 // gate of their own. Callers use Run, or Enter and its [Pass]. An Admission is a
-// plain value so that granting one costs no allocation; it must be used up
-// exactly once, by Run, Done, Pass or [DoAdmitted].
+// plain value so that granting one costs no allocation, and small enough to be
+// passed in registers; it must be used up exactly once, by Run, Done, Pass or
+// [DoAdmitted], with the context that Admit returned beside it.
 type Admission struct {
-	// Ctx is the context that the call runs under.
-	Ctx context.Context
 	// Gate is told how the call ended. nil: nothing is to be given back.
 	Gate Releaser
-	// Ref and N are the gate's own and come back to it unseen.
-	Ref any
-	N   int64
+	// N is the gate's own and comes back to it unseen.
+	N int64
 }
 
-// A Releaser takes back what an [Admission] granted.
-//
-// Release is called exactly once for an admission, by any goroutine, with the
-// error that the call ended in or [ErrNoReturn]. It gives back what was taken
-// before it calls any function of the user's, and returns err or what the gate
-// makes of it.
+// A Releaser takes back what an [Admission] granted. It may be the gate itself, or
+// something that the gate has for this call.
 type Releaser interface {
-	Release(a Admission, err error) error
+	// Release is called exactly once for an admission, by any goroutine, with the
+	// context that the call ran under, the N of the admission, and the error that the
+	// call ended in or [ErrNoReturn]. It gives back what was taken before it calls any
+	// function of the user's, and returns err or what the gate makes of it.
+	Release(ctx context.Context, n int64, err error) error
 }
 
 // An Admitter is a gate that grants an [Admission] by value. All gates of this
 // module are Admitters; chains and [Do] use it to pass through any number of
 // gates without an allocation.
 type Admitter interface {
-	// Admit grants an admission, or returns a [Rejection], or ctx.Err() when ctx has
-	// ended before.
-	Admit(ctx context.Context) (Admission, error)
+	// Admit grants an admission and returns the context that the call runs under, or
+	// returns a [Rejection], or ctx.Err() when ctx has ended before.
+	Admit(ctx context.Context) (context.Context, Admission, error)
 }
 
 // Done tells the gate how the call ended and returns err, or what the gate makes
 // of it.
-func (a Admission) Done(err error) error {
+func (a Admission) Done(ctx context.Context, err error) error {
 	if a.Gate == nil {
 		return err
 	}
-	return a.Gate.Release(a, err)
+	return a.Gate.Release(ctx, a.N, err)
 }
 
 // Run calls fn under the admission and tells the gate how it ended, on every way
 // out.
-func (a Admission) Run(fn func(context.Context) error) error {
+func (a Admission) Run(ctx context.Context, fn func(context.Context) error) error {
 	if a.Gate == nil {
-		return fn(a.Ctx)
+		return fn(ctx)
 	}
 	// A panic is not recovered here: it goes on by itself, with its value and its
 	// stack, and a Goexit goes on as one.
-	held := &a // so that the closure holds a pointer and not a copy
+	returned := false
 	defer func() {
-		if held != nil {
-			_ = held.Gate.Release(*held, ErrNoReturn)
+		if !returned {
+			_ = a.Gate.Release(ctx, a.N, ErrNoReturn)
 		}
 	}()
-	err := fn(a.Ctx)
-	held = nil
-	return a.Gate.Release(a, err)
+	err := fn(ctx)
+	returned = true
+	return a.Gate.Release(ctx, a.N, err)
 }
 
 // DoAdmitted is a.Run for a function that returns a value.
-func DoAdmitted[T any](a Admission, fn func(context.Context) (T, error)) (T, error) {
+func DoAdmitted[T any](ctx context.Context, a Admission, fn func(context.Context) (T, error)) (T, error) {
 	if a.Gate == nil {
-		return fn(a.Ctx)
+		return fn(ctx)
 	}
-	held := &a
+	returned := false
 	defer func() {
-		if held != nil {
-			_ = held.Gate.Release(*held, ErrNoReturn)
+		if !returned {
+			_ = a.Gate.Release(ctx, a.N, ErrNoReturn)
 		}
 	}()
-	v, err := fn(a.Ctx)
-	held = nil
-	return v, a.Gate.Release(a, err)
+	v, err := fn(ctx)
+	returned = true
+	return v, a.Gate.Release(ctx, a.N, err)
 }
 
 // Pass turns the admission into a [Pass].
-func (a Admission) Pass() *Pass { return &Pass{admission: a} }
+func (a Admission) Pass(ctx context.Context) *Pass { return &Pass{ctx: ctx, admission: a} }
 
 // A Pass is a call that a [Gate] let in and that outlives the function which
 // entered. What the gate took for it (a permit, a probe slot) stays taken until
@@ -100,6 +98,7 @@ func (a Admission) Pass() *Pass { return &Pass{admission: a} }
 //
 // Its methods may be called by any goroutine.
 type Pass struct {
+	ctx       context.Context //nolint:containedctx // It is what Context returns.
 	admission Admission
 	done      atomic.Bool
 }
@@ -110,7 +109,7 @@ func (p *Pass) Context() context.Context {
 	if p == nil {
 		return context.Background()
 	}
-	return p.admission.Ctx
+	return p.ctx
 }
 
 // Done tells the gates how the call ended, gives back what they took, and returns
@@ -120,5 +119,5 @@ func (p *Pass) Done(err error) error {
 	if p == nil || p.done.Swap(true) {
 		return err
 	}
-	return p.admission.Done(err)
+	return p.admission.Done(p.ctx, err)
 }

@@ -29,9 +29,9 @@ func TestAdmissionGivesBackOnce(t *testing.T) {
 		doors := map[string]func(g *gate) error{
 			"Run": func(g *gate) error { return g.Run(t.Context(), call) },
 			"DoAdmitted": func(g *gate) error {
-				a, err := g.Admit(t.Context())
+				ctx, a, err := g.Admit(t.Context())
 				require.NoError(t, err)
-				v, err := stability.DoAdmitted(a, value)
+				v, err := stability.DoAdmitted(ctx, a, value)
 				require.Equal(t, 3, v)
 				return err
 			},
@@ -81,16 +81,16 @@ func TestGateMakesTheError(t *testing.T) {
 
 // An admission with no gate to be told runs the call under its context.
 func TestAdmissionWithoutGate(t *testing.T) {
-	a := stability.Admission{Ctx: context.WithValue(t.Context(), ctxKey("k"), 1)}
-	require.Equal(t, errCall, a.Done(errCall))
-	require.Equal(t, errCall, a.Run(func(ctx context.Context) error {
+	ctx, a := context.WithValue(t.Context(), ctxKey("k"), 1), stability.Admission{}
+	require.Equal(t, errCall, a.Done(ctx, errCall))
+	require.Equal(t, errCall, a.Run(ctx, func(ctx context.Context) error {
 		require.Equal(t, 1, ctx.Value(ctxKey("k")))
 		return errCall
 	}))
-	v, err := stability.DoAdmitted(a, func(context.Context) (int, error) { return 3, errCall })
+	v, err := stability.DoAdmitted(ctx, a, func(context.Context) (int, error) { return 3, errCall })
 	require.Equal(t, 3, v)
 	require.Equal(t, errCall, err)
-	require.Equal(t, errCall, a.Pass().Done(errCall))
+	require.Equal(t, errCall, a.Pass(ctx).Done(errCall))
 }
 
 // The first Done counts, from whichever goroutine.

@@ -29,7 +29,7 @@ func Chain(ps ...Policy) Policy {
 	}
 	for i, p := range layers {
 		if c, ok := p.(*chain); ok {
-			layers[i] = c.fold()
+			layers[i] = newChain(c.gates)
 		}
 	}
 	p := layers[len(layers)-1]
@@ -60,8 +60,10 @@ func flatten(ps []Policy) []Policy {
 		case *stack:
 			flat = append(flat, flatten([]Policy{p.outer, p.inner})...)
 		case *chain:
-			for _, g := range p.gates {
-				flat = append(flat, flatten([]Policy{g.(Policy)})...)
+			for ; p != nil; p = p.rest {
+				for _, g := range p.gates {
+					flat = append(flat, g.(Policy))
+				}
 			}
 		default:
 			flat = append(flat, p)
@@ -77,29 +79,35 @@ func (s *stack) Run(ctx context.Context, fn func(context.Context) error) error {
 	return s.outer.Run(ctx, func(ctx context.Context) error { return s.inner.Run(ctx, fn) })
 }
 
-// frameSize is how many admissions a frame has room for. A longer chain of gates
-// nests a second one at its end.
+// frameSize is how many gates a chain passes with one frame. A longer one has the
+// last of them, and the rest, in a chain of its own inside.
 const frameSize = 8
 
-// A chain is gates one inside another, passed through with one frame and no
-// closure. Every member is a Policy as well.
-type chain struct{ gates []Admitter }
+// A chain is gates one inside another, passed through with a frame on the stack and
+// no closure. Every member is a Policy as well.
+type chain struct {
+	gates []Admitter // at most frameSize, together with rest
+	rest  *chain     // further in; nil: none
+}
 
-// fold moves the gates past frameSize into chains nested at the end.
-func (c *chain) fold() *chain {
-	if len(c.gates) <= frameSize {
-		return c
+// newChain returns a chain of the gates, of which there may be any number.
+func newChain(gates []Admitter) *chain {
+	c := &chain{gates: gates}
+	if len(gates) > frameSize {
+		c.gates, c.rest = gates[:frameSize-1], newChain(gates[frameSize-1:])
 	}
-	inner := &chain{gates: c.gates[frameSize-1:]}
-	head := append([]Admitter(nil), c.gates[:frameSize-1]...)
-	return &chain{gates: append(head, inner.fold())}
+	return c
 }
 
 func (c *chain) Run(ctx context.Context, fn func(context.Context) error) error {
 	var f frame
 	defer f.unwind()
 	ctx, err := f.enter(ctx, c.gates)
-	if err == nil {
+	switch {
+	case err != nil:
+	case c.rest != nil:
+		err = c.rest.Run(ctx, fn)
+	default:
 		err = fn(ctx)
 	}
 	return f.leave(err)
@@ -109,7 +117,11 @@ func doChain[T any](ctx context.Context, c *chain, fn func(context.Context) (T, 
 	var f frame
 	defer f.unwind()
 	ctx, err = f.enter(ctx, c.gates)
-	if err == nil {
+	switch {
+	case err != nil:
+	case c.rest != nil:
+		v, err = doChain(ctx, c.rest, fn)
+	default:
 		v, err = fn(ctx)
 	}
 	return v, f.leave(err)
@@ -120,68 +132,78 @@ func (c *chain) Enter(ctx context.Context) (*Pass, error) {
 		Pass
 		f frame
 	}{}
-	a, err := p.f.admit(ctx, c.gates)
+	ctx, a, err := p.f.admit(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	p.admission = a
+	p.ctx, p.admission = ctx, a
 	return &p.Pass, nil
 }
 
 // Admit lets a chain be a member of another. Unlike a single gate's, it
 // allocates: its frame has to live somewhere.
-func (c *chain) Admit(ctx context.Context) (Admission, error) {
-	return new(frame).admit(ctx, c.gates)
+func (c *chain) Admit(ctx context.Context) (context.Context, Admission, error) {
+	return new(frame).admit(ctx, c)
 }
 
 // A frame holds what the gates of a chain granted one call, from the outermost to
 // the innermost, and gives it back in the reverse order: each gate exactly once,
 // whatever panics on the way.
 type frame struct {
-	n          int // admissions not yet given back
-	err        error
-	returned   bool // err is what the call returned; else it has not
-	admissions [frameSize]Admission
+	n        int // gates not yet left
+	err      error
+	returned bool // err is what the call returned; else it has not
+	passed   [frameSize]struct {
+		ctx       context.Context //nolint:containedctx // Release is told it.
+		admission Admission
+	}
 }
 
-// admit enters the gates and returns an admission that gives all of theirs back.
-func (f *frame) admit(ctx context.Context, gates []Admitter) (Admission, error) {
+// admit enters a chain and returns an admission that gives all of it back.
+func (f *frame) admit(ctx context.Context, c *chain) (context.Context, Admission, error) {
 	entered := false
 	defer func() {
 		if !entered {
 			f.unwind()
 		}
 	}()
-	ctx, err := f.enter(ctx, gates)
+	ctx, err := f.enter(ctx, c.gates)
+	if err == nil && c.rest != nil {
+		ctx, err = f.pass(ctx, c.rest)
+	}
 	if err != nil {
 		err = f.leave(err)
 	}
 	entered = true
-	return Admission{Ctx: ctx, Gate: f}, err
+	return ctx, Admission{Gate: f}, err
 }
 
 // Release gives back what the gates of a chain granted.
-func (f *frame) Release(_ Admission, err error) error {
+func (f *frame) Release(_ context.Context, _ int64, err error) error {
 	defer f.unwind()
 	return f.leave(err)
 }
 
 // enter passes the gates. When one refuses, those already passed are still to be
 // left.
-func (f *frame) enter(ctx context.Context, gates []Admitter) (context.Context, error) {
+func (f *frame) enter(ctx context.Context, gates []Admitter) (_ context.Context, err error) {
 	for _, g := range gates {
-		a, err := g.Admit(ctx)
-		if err != nil {
-			return ctx, err
+		if ctx, err = f.pass(ctx, g); err != nil {
+			break
 		}
-		// Field by field: copied as a whole, the admission would be read in larger
-		// words than it has just been written in, which stalls the processor.
-		to := &f.admissions[f.n]
-		to.Ctx, to.Gate, to.Ref, to.N = a.Ctx, a.Gate, a.Ref, a.N
-		f.n++
-		ctx = a.Ctx
 	}
-	return ctx, nil
+	return ctx, err
+}
+
+func (f *frame) pass(ctx context.Context, g Admitter) (context.Context, error) {
+	inside, a, err := g.Admit(ctx)
+	if err != nil {
+		return ctx, err
+	}
+	to := &f.passed[f.n]
+	to.ctx, to.admission = inside, a
+	f.n++
+	return inside, nil
 }
 
 // leave gives back, innermost first, and hands each gate what the one inside it
@@ -190,9 +212,8 @@ func (f *frame) leave(err error) error {
 	f.err, f.returned = err, true
 	for f.n > 0 {
 		f.n-- // first, so that a gate that panics is not asked again
-		if a := &f.admissions[f.n]; a.Gate != nil {
-			f.err = a.Gate.Release(*a, f.err)
-		}
+		from := &f.passed[f.n]
+		f.err = from.admission.Done(from.ctx, f.err)
 	}
 	return f.err
 }
@@ -225,17 +246,16 @@ func asAdmitter(p Policy) (Admitter, bool) {
 // entered is a gate that knows only Enter.
 type entered struct{ Gate }
 
-func (e entered) Admit(ctx context.Context) (Admission, error) {
+func (e entered) Admit(ctx context.Context) (context.Context, Admission, error) {
 	p, err := e.Enter(ctx)
-	if err != nil {
-		return Admission{}, err
+	if err != nil || p == nil {
+		return ctx, Admission{}, err
 	}
-	if p == nil {
-		return Admission{Ctx: ctx}, nil
-	}
-	return Admission{Ctx: p.Context(), Gate: (*passReleaser)(p)}, nil
+	return p.Context(), Admission{Gate: (*passReleaser)(p)}, nil
 }
 
 type passReleaser Pass
 
-func (p *passReleaser) Release(_ Admission, err error) error { return (*Pass)(p).Done(err) }
+func (p *passReleaser) Release(_ context.Context, _ int64, err error) error {
+	return (*Pass)(p).Done(err)
+}

@@ -33,19 +33,19 @@ func (g *gate) note(what string) {
 	}
 }
 
-func (g *gate) Admit(ctx context.Context) (stability.Admission, error) {
+func (g *gate) Admit(ctx context.Context) (context.Context, stability.Admission, error) {
 	if g.admit != nil {
 		if err := g.admit(); err != nil {
-			return stability.Admission{}, err
+			return ctx, stability.Admission{}, err
 		}
 	}
 	g.taken.Add(1)
 	g.note("enter")
-	return stability.Admission{Ctx: context.WithValue(ctx, ctxKey(g.name), g), Gate: g, Ref: g, N: 7}, nil
+	return context.WithValue(ctx, ctxKey(g.name), g), stability.Admission{Gate: g, N: 7}, nil
 }
 
-func (g *gate) Release(a stability.Admission, err error) error {
-	if a.Ref != g || a.N != 7 || a.Ctx.Value(ctxKey(g.name)) != g {
+func (g *gate) Release(ctx context.Context, n int64, err error) error {
+	if n != 7 || ctx.Value(ctxKey(g.name)) != g {
 		panic("another's admission")
 	}
 	g.given.Add(1)
@@ -58,19 +58,19 @@ func (g *gate) Release(a stability.Admission, err error) error {
 }
 
 func (g *gate) Enter(ctx context.Context) (*stability.Pass, error) {
-	a, err := g.Admit(ctx)
+	ctx, a, err := g.Admit(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return a.Pass(), nil
+	return a.Pass(ctx), nil
 }
 
 func (g *gate) Run(ctx context.Context, fn func(context.Context) error) error {
-	a, err := g.Admit(ctx)
+	ctx, a, err := g.Admit(ctx)
 	if err != nil {
 		return err
 	}
-	return a.Run(fn)
+	return a.Run(ctx, fn)
 }
 
 // foreign is a gate of another module, which knows only Run and Enter.

@@ -52,12 +52,12 @@ func Do[T any](ctx context.Context, p Policy, fn func(context.Context) (T, error
 	case *chain:
 		return doChain(ctx, p, fn)
 	case Admitter:
-		a, err := p.Admit(ctx)
+		ctx, a, err := p.Admit(ctx)
 		if err != nil {
 			var zero T
 			return zero, err
 		}
-		return DoAdmitted(a, fn)
+		return DoAdmitted(ctx, a, fn)
 	default:
 		return doPolicy(ctx, p, fn)
 	}

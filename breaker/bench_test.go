@@ -44,8 +44,8 @@ func BenchmarkClosedAdmitted(b *testing.B) {
 	br := breaker.New(breaker.Config{})
 	ctx := context.Background()
 	benchmark(b, func(int) {
-		a, _ := br.Admit(ctx)
-		_ = a.Run(ok)
+		ctx, a, _ := br.Admit(ctx)
+		_ = a.Run(ctx, ok)
 	})
 }
 

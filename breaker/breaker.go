@@ -242,85 +242,107 @@ func (b *Breaker) runAdmitted(ctx context.Context, fn func(context.Context) erro
 	if err := b.refusedAtOnce(ctx); err != nil {
 		return err
 	}
-	a, err := b.Admit(ctx)
+	ctx, a, err := b.Admit(ctx)
 	if err != nil {
 		return err
 	}
-	return a.Run(fn)
+	return a.Run(ctx, fn)
 }
 
 // Enter is [Breaker.Run] for a call that outlives a function: it ends, and is
 // judged, with Done of the Pass.
 func (b *Breaker) Enter(ctx context.Context) (*stability.Pass, error) {
-	a, err := b.Admit(ctx)
+	ctx, a, err := b.Admit(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return a.Pass(), nil
+	return a.Pass(ctx), nil
 }
 
 // Admit implements [stability.Admitter].
-func (b *Breaker) Admit(ctx context.Context) (stability.Admission, error) {
+func (b *Breaker) Admit(ctx context.Context) (context.Context, stability.Admission, error) {
 	if b == nil {
-		return stability.Admission{Ctx: ctx}, nil
+		return ctx, stability.Admission{}, nil
 	}
 	if err := ctx.Err(); err != nil {
-		return stability.Admission{}, err
+		return ctx, stability.Admission{}, err
 	}
-	a := stability.Admission{Ctx: ctx, Gate: (*releaser)(b)}
+	var g grant
 	if s := b.stay.Load(); s.state == Closed && !s.ramping.Load() {
-		a.Ref = s
+		g = s
 	} else {
 		if err := b.refusedAtOnce(ctx); err != nil {
-			return stability.Admission{}, err
+			return ctx, stability.Admission{}, err
 		}
-		ref, refusal := b.admitSlow(ctx)
-		if refusal != nil {
-			return stability.Admission{}, refusal
+		var refusal *stability.Rejection
+		if g, refusal = b.admitSlow(ctx); refusal != nil {
+			return ctx, stability.Admission{}, refusal
 		}
-		a.Ref = ref
 	}
+	a := stability.Admission{Gate: g}
 	if b.cfg.SlowCall > 0 {
 		a.N = int64(time.Since(epoch))
 	}
-	return a, nil
+	return ctx, a, nil
 }
 
 // epoch is what admissions note their beginning against: the difference of two
 // readings of a monotonic clock fits in a word.
 var epoch = time.Now()
 
-// releaser is the side of a Breaker that admissions come back to. Their Ref is the
-// closed stay or the lease that admitted the call, or nil for a call that was let
-// through although the breaker would have refused it.
-type releaser Breaker
+// A grant is what let a call in and is told how it ended: a closed stay, a lease, or
+// a Breaker that only observes.
+type grant interface {
+	stability.Releaser
+	settle(ctx context.Context, outcome stability.Outcome, slow bool)
+}
 
 // Release implements [stability.Releaser].
-func (r *releaser) Release(a stability.Admission, err error) error {
-	b := (*Breaker)(r)
-	slow := b.cfg.SlowCall > 0 && time.Since(epoch)-time.Duration(a.N) > b.cfg.SlowCall
+func (s *stay) Release(ctx context.Context, began int64, err error) error {
+	return s.b.release(ctx, s, began, err)
+}
+
+func (s *stay) settle(ctx context.Context, outcome stability.Outcome, slow bool) {
+	s.b.settleClosed(ctx, s, outcome, slow)
+}
+
+// Release implements [stability.Releaser].
+func (l *lease) Release(ctx context.Context, began int64, err error) error {
+	return l.stay.b.release(ctx, l, began, err)
+}
+
+func (l *lease) settle(ctx context.Context, outcome stability.Outcome, slow bool) {
+	l.stay.b.settleProbe(ctx, l, outcome, slow)
+}
+
+// observer is a Breaker that let a call through although it would have refused it.
+type observer Breaker
+
+// Release implements [stability.Releaser].
+func (o *observer) Release(ctx context.Context, began int64, err error) error {
+	return (*Breaker)(o).release(ctx, o, began, err)
+}
+
+func (o *observer) settle(context.Context, stability.Outcome, bool) {}
+
+// release counts a call that ended, and lets the state machine know.
+func (b *Breaker) release(ctx context.Context, g grant, began int64, err error) error {
+	slow := b.cfg.SlowCall > 0 && time.Since(epoch)-time.Duration(began) > b.cfg.SlowCall
 	if b.cfg.Classify == nil && err == nil {
-		b.settle(a, stability.Success, slow)
+		b.totals.tally.Count(stability.Success)
+		g.settle(ctx, stability.Success, slow)
 		return nil
 	}
 	// What judges an error is the user's, as are the methods of the error, and may
 	// panic: the call counts as failed then, and a probe's slot comes back all the
 	// same.
 	outcome := stability.Failure
-	defer func() { b.settle(a, outcome, slow) }()
-	outcome = b.cfg.Classify.Outcome(a.Ctx, err)
+	defer func() {
+		b.totals.tally.Count(outcome)
+		g.settle(ctx, outcome, slow)
+	}()
+	outcome = b.cfg.Classify.Outcome(ctx, err)
 	return err
-}
-
-// settle counts a call that ended, and lets the state machine know.
-func (b *Breaker) settle(a stability.Admission, outcome stability.Outcome, slow bool) {
-	b.totals.tally.Count(outcome)
-	switch ref := a.Ref.(type) {
-	case *stay:
-		b.settleClosed(a.Ctx, ref, outcome, slow)
-	case *lease:
-		b.settleProbe(a.Ctx, ref, outcome, slow)
-	}
 }
 
 // State returns the state at this moment: an open breaker whose open time is over
@@ -399,9 +421,9 @@ func doAdmitted[T any](ctx context.Context, b *Breaker, fn func(context.Context)
 	if err := b.refusedAtOnce(ctx); err != nil {
 		return v, err
 	}
-	a, err := b.Admit(ctx)
+	ctx, a, err := b.Admit(ctx)
 	if err != nil {
 		return v, err
 	}
-	return stability.DoAdmitted(a, fn)
+	return stability.DoAdmitted(ctx, a, fn)
 }

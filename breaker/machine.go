@@ -42,24 +42,24 @@ func (b *Breaker) refusedAtOnce(ctx context.Context) error {
 }
 
 // admitSlow decides about a call that is neither simply let through nor simply
-// refused. It returns what the call's admission refers to, or a refusal.
-func (b *Breaker) admitSlow(ctx context.Context) (ref any, refusal *stability.Rejection) {
+// refused.
+func (b *Breaker) admitSlow(ctx context.Context) (g grant, refusal *stability.Rejection) {
 	b.mu.Lock()
-	ref, refusal = b.decide(time.Now())
+	g, refusal = b.decide(time.Now())
 	news := b.news()
 	b.mu.Unlock()
 	if news {
-		b.tellBefore(ctx, ref)
+		b.tellBefore(ctx, g)
 	}
 	switch {
 	case refusal == nil:
-		return ref, nil
+		return g, nil
 	case b.cfg.Observe:
 		b.totals.observed.Add(1)
 		if b.sum != nil {
 			b.sum.observed.Add(1)
 		}
-		return nil, nil
+		return (*observer)(b), nil
 	default:
 		b.totals.tally.CountRejected()
 		telemetry.Rejected(ctx, refusal)
@@ -68,7 +68,7 @@ func (b *Breaker) admitSlow(ctx context.Context) (ref any, refusal *stability.Re
 }
 
 // decide is the whole decision about one call. The caller holds mu.
-func (b *Breaker) decide(now time.Time) (ref any, refusal *stability.Rejection) {
+func (b *Breaker) decide(now time.Time) (grant, *stability.Rejection) {
 	s := b.stay.Load()
 	if s.state == HalfOpen && s.lapsed(now) != nil {
 		b.fail(CauseProbeLapsed)
@@ -85,7 +85,7 @@ func (b *Breaker) decide(now time.Time) (ref any, refusal *stability.Rejection) 
 	}
 	done, err := s.machine.Allow()
 	if s.state == Open && s.machine.state == gobreaker.StateHalfOpen {
-		s = &stay{state: HalfOpen, machine: s.machine}
+		s = &stay{b: b, state: HalfOpen, machine: s.machine}
 		b.enter(s, CauseOpenTimeOver)
 	}
 	if err != nil {
@@ -233,7 +233,7 @@ func (b *Breaker) open(why Cause) {
 	}
 	b.opened++
 	d := b.openTime()
-	s := &stay{state: Open}
+	s := &stay{b: b, state: Open}
 	s.machine, s.due = newMachine(&b.cfg, d)
 	s.keepReady(nil, *b.refusal(0), max(d/renewals, time.Millisecond))
 	b.enter(s, why)
@@ -266,7 +266,7 @@ func (b *Breaker) close() {
 }
 
 func (b *Breaker) newClosed() *stay {
-	s := &stay{state: Closed}
+	s := &stay{b: b, state: Closed}
 	s.window.Init(b.cfg.Window, b.cfg.MinCalls)
 	return s
 }
@@ -315,12 +315,12 @@ func (b *Breaker) unlockAndTell(ctx context.Context) {
 	}
 }
 
-// tellBefore tells before a call begins that was let in with ref. If a listener
+// tellBefore tells before a call begins that g let in. If a listener
 // panics the call does not begin, and a probe's slot comes back.
-func (b *Breaker) tellBefore(ctx context.Context, ref any) {
+func (b *Breaker) tellBefore(ctx context.Context, g grant) {
 	told := false
 	defer func() {
-		if l, ok := ref.(*lease); ok && !told {
+		if l, ok := g.(*lease); ok && !told {
 			b.settleProbe(ctx, l, stability.Ignored, false)
 		}
 	}()

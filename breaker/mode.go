@@ -34,7 +34,7 @@ func (m Mode) String() string {
 // ForceOpen refuses every call until Auto, ForceClosed or Reset.
 func (b *Breaker) ForceOpen() {
 	b.force(ForcedOpen, func() *stay {
-		s := &stay{state: Open}
+		s := &stay{b: b, state: Open}
 		s.ready.Store(&stability.Rejection{Policy: policy, Name: b.cfg.Name, Key: b.key, Reason: ErrOpen})
 		return s
 	})

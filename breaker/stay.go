@@ -13,6 +13,7 @@ import (
 // A stay is one time that a breaker is in a state. It is published once and, but
 // for what is marked as guarded by Breaker.mu, safe to use without a lock.
 type stay struct {
+	b     *Breaker
 	state State
 
 	// Closed.

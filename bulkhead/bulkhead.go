@@ -125,32 +125,32 @@ func (b *Bulkhead) Run(ctx context.Context, fn func(context.Context) error) erro
 	if err := b.acquire(ctx); err != nil {
 		return err
 	}
-	return b.admission(ctx).Run(fn)
+	return b.admission().Run(ctx, fn)
 }
 
 // Enter is [Bulkhead.Run] for a call that outlives a function: the permit is held
 // until Done of the Pass.
 func (b *Bulkhead) Enter(ctx context.Context) (*stability.Pass, error) {
-	a, err := b.Admit(ctx)
+	ctx, a, err := b.Admit(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return a.Pass(), nil
+	return a.Pass(ctx), nil
 }
 
 // Admit implements [stability.Admitter].
-func (b *Bulkhead) Admit(ctx context.Context) (stability.Admission, error) {
+func (b *Bulkhead) Admit(ctx context.Context) (context.Context, stability.Admission, error) {
 	if b == nil {
-		return stability.Admission{Ctx: ctx}, nil
+		return ctx, stability.Admission{}, nil
 	}
 	if err := b.acquire(ctx); err != nil {
-		return stability.Admission{}, err
+		return ctx, stability.Admission{}, err
 	}
-	return b.admission(ctx), nil
+	return ctx, b.admission(), nil
 }
 
-func (b *Bulkhead) admission(ctx context.Context) stability.Admission {
-	return stability.Admission{Ctx: ctx, Gate: (*releaser)(b)}
+func (b *Bulkhead) admission() stability.Admission {
+	return stability.Admission{Gate: (*releaser)(b)}
 }
 
 // acquire takes a permit, or returns why not.
@@ -188,10 +188,10 @@ func (b *Bulkhead) tryAcquire() bool {
 type releaser Bulkhead
 
 // Release implements [stability.Releaser].
-func (r *releaser) Release(a stability.Admission, err error) error {
+func (r *releaser) Release(ctx context.Context, _ int64, err error) error {
 	b := (*Bulkhead)(r)
 	b.release()
-	b.tally.Judge(a.Ctx, b.cfg.Classify, err)
+	b.tally.Judge(ctx, b.cfg.Classify, err)
 	return err
 }
 
@@ -257,10 +257,10 @@ func (b *Bulkhead) now() Stats {
 // Do is [Bulkhead.Run] for a function that returns a value. Where the call was
 // refused the value is the zero T.
 func Do[T any](ctx context.Context, b *Bulkhead, fn func(context.Context) (T, error)) (T, error) {
-	a, err := b.Admit(ctx)
+	ctx, a, err := b.Admit(ctx)
 	if err != nil {
 		var zero T
 		return zero, err
 	}
-	return stability.DoAdmitted(a, fn)
+	return stability.DoAdmitted(ctx, a, fn)
 }

@@ -137,44 +137,44 @@ func newLimiter(s *settings, key string) *Limiter {
 // Run blocks only to wait for a token, and does not allocate unless it waits, but
 // for a Rejection now and then, which many refusals share.
 func (l *Limiter) Run(ctx context.Context, fn func(context.Context) error) error {
-	a, err := l.Admit(ctx)
+	ctx, a, err := l.Admit(ctx)
 	if err != nil {
 		return err
 	}
-	return a.Run(fn)
+	return a.Run(ctx, fn)
 }
 
 // Enter is [Limiter.Run] for a call that outlives a function.
 func (l *Limiter) Enter(ctx context.Context) (*stability.Pass, error) {
-	a, err := l.Admit(ctx)
+	ctx, a, err := l.Admit(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return a.Pass(), nil
+	return a.Pass(ctx), nil
 }
 
 // Admit implements [stability.Admitter].
-func (l *Limiter) Admit(ctx context.Context) (stability.Admission, error) {
+func (l *Limiter) Admit(ctx context.Context) (context.Context, stability.Admission, error) {
 	if l == nil {
-		return stability.Admission{Ctx: ctx}, nil
+		return ctx, stability.Admission{}, nil
 	}
 	if err := ctx.Err(); err != nil {
-		return stability.Admission{}, err
+		return ctx, stability.Admission{}, err
 	}
 	if !l.spend() {
 		if err := l.acquire(ctx, 1, l.cfg.MaxWait); err != nil {
-			return stability.Admission{}, err
+			return ctx, stability.Admission{}, err
 		}
 	}
-	return stability.Admission{Ctx: ctx, Gate: (*releaser)(l)}, nil
+	return ctx, stability.Admission{Gate: (*releaser)(l)}, nil
 }
 
 // releaser is the side of a Limiter that admissions come back to.
 type releaser Limiter
 
 // Release implements [stability.Releaser].
-func (r *releaser) Release(a stability.Admission, err error) error {
-	r.tally.Judge(a.Ctx, r.cfg.Classify, err)
+func (r *releaser) Release(ctx context.Context, _ int64, err error) error {
+	r.tally.Judge(ctx, r.cfg.Classify, err)
 	return err
 }
 
@@ -273,10 +273,10 @@ func (l *Limiter) read() Stats {
 // Do is [Limiter.Run] for a function that returns a value. Where the call was
 // refused the value is the zero T.
 func Do[T any](ctx context.Context, l *Limiter, fn func(context.Context) (T, error)) (T, error) {
-	a, err := l.Admit(ctx)
+	ctx, a, err := l.Admit(ctx)
 	if err != nil {
 		var zero T
 		return zero, err
 	}
-	return stability.DoAdmitted(a, fn)
+	return stability.DoAdmitted(ctx, a, fn)
 }

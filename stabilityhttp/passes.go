@@ -19,18 +19,22 @@ const (
 // given back exactly once, whatever panics on the way.
 type passes struct {
 	n    int // gates passed and not yet left
-	held [gates]stability.Admission
+	held [gates]struct {
+		ctx       context.Context //nolint:containedctx // Release is told it.
+		admission stability.Admission
+	}
 }
 
 // enter passes the gates. When one refuses, those already passed are still to be
 // left.
 func (p *passes) enter(ctx context.Context, gates [gates]stability.Admitter) error {
 	for _, g := range gates {
-		a, err := g.Admit(ctx)
+		inside, a, err := g.Admit(ctx)
 		if err != nil {
 			return err
 		}
-		p.held[p.n] = a
+		to := &p.held[p.n]
+		to.ctx, to.admission = inside, a
 		p.n++
 	}
 	return nil
@@ -44,7 +48,8 @@ func (p *passes) leave(keep int, verdict error) {
 	}
 	defer p.leave(keep, verdict) // also when a gate panics, on behalf of a user's function
 	p.n--
-	_ = p.held[p.n].Done(verdict)
+	from := &p.held[p.n]
+	_ = from.admission.Done(from.ctx, verdict)
 }
 
 // A verdict is what gates are told about a call in place of its error: how it ended

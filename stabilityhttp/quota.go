@@ -58,18 +58,18 @@ func (q *quotas) get(key string) *quota {
 }
 
 // Admit implements [stability.Admitter].
-func (q *quota) Admit(ctx context.Context) (stability.Admission, error) {
+func (q *quota) Admit(ctx context.Context) (context.Context, stability.Admission, error) {
 	if q == nil || q.spent.Load() == 0 {
-		return stability.Admission{Ctx: ctx}, nil
+		return ctx, stability.Admission{}, nil
 	}
 	left := q.left()
 	if left <= 0 {
-		return stability.Admission{Ctx: ctx}, nil
+		return ctx, stability.Admission{}, nil
 	}
 	r := &stability.Rejection{Policy: quotaGateName, Name: q.all.name, Key: q.key, Reason: ErrQuota, RetryAfter: left}
 	q.all.tally.CountRejected()
 	telemetry.Rejected(ctx, r)
-	return stability.Admission{}, r
+	return ctx, stability.Admission{}, r
 }
 
 // note takes up what a response says, of which Retry-After takes precedence (section

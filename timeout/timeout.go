@@ -104,51 +104,56 @@ func newTimeout(s *settings, key string) *Timeout {
 // the context for Done (or [context.Cause], [context.AfterFunc] or a context
 // derived from it does), and are gone when Run returns.
 func (t *Timeout) Run(ctx context.Context, fn func(context.Context) error) error {
-	a, err := t.Admit(ctx)
+	ctx, a, err := t.Admit(ctx)
 	if err != nil {
 		return err
 	}
-	return a.Run(fn)
+	return a.Run(ctx, fn)
 }
 
 // Enter is [Timeout.Run] for a call that outlives a function: its context ends
 // After from now, or with Done of the Pass.
 func (t *Timeout) Enter(ctx context.Context) (*stability.Pass, error) {
-	a, err := t.Admit(ctx)
+	ctx, a, err := t.Admit(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return a.Pass(), nil
+	return a.Pass(ctx), nil
 }
 
 // Admit implements [stability.Admitter].
-func (t *Timeout) Admit(ctx context.Context) (stability.Admission, error) {
+func (t *Timeout) Admit(ctx context.Context) (context.Context, stability.Admission, error) {
 	if t == nil {
-		return stability.Admission{Ctx: ctx}, nil
+		return ctx, stability.Admission{}, nil
 	}
 	if err := ctx.Err(); err != nil {
-		return stability.Admission{}, err
+		return ctx, stability.Admission{}, err
 	}
 	after := time.Duration(t.after.Load())
 	deadline := time.Now().Add(after)
 	if own, ok := ctx.Deadline(); ok && !own.After(deadline) {
-		return stability.Admission{Ctx: ctx, Gate: (*releaser)(t)}, nil
+		return ctx, stability.Admission{Gate: (*outlived)(t)}, nil
 	}
 	c := &deadlineCtx{parent: ctx, deadline: deadline, t: t, after: after}
-	return stability.Admission{Ctx: c, Gate: (*releaser)(t), Ref: c}, nil
+	return c, stability.Admission{Gate: (*releaser)(c)}, nil
 }
 
-// releaser is the side of a Timeout that admissions come back to.
-type releaser Timeout
+// outlived is a Timeout whose deadline is not before that of the call's own context.
+type outlived Timeout
 
 // Release implements [stability.Releaser].
-func (r *releaser) Release(a stability.Admission, err error) error {
-	t := (*Timeout)(r)
-	c, ours := a.Ref.(*deadlineCtx)
-	if !ours {
-		t.tally.Judge(a.Ctx, t.cfg.Classify, err)
-		return err
-	}
+func (o *outlived) Release(ctx context.Context, _ int64, err error) error {
+	o.tally.Judge(ctx, o.cfg.Classify, err)
+	return err
+}
+
+// releaser is the side of a deadlineCtx that admissions come back to.
+type releaser deadlineCtx
+
+// Release implements [stability.Releaser].
+func (r *releaser) Release(_ context.Context, _ int64, err error) error {
+	c := (*deadlineCtx)(r)
+	t := c.t
 	// Only a call that failed needs to know whether its time was up, which costs a
 	// reading of the clock. One that did not return has no error to wrap.
 	exceeded := err != nil && err != stability.ErrNoReturn && c.exceeded() //nolint:errorlint // The sentinel itself, told by Admission.Run and never wrapped.
@@ -219,10 +224,10 @@ func newStats(others *telemetry.Tally, exceeded *stripe.Counter, after time.Dura
 // Do is [Timeout.Run] for a function that returns a value, which is returned with
 // whatever error.
 func Do[T any](ctx context.Context, t *Timeout, fn func(context.Context) (T, error)) (T, error) {
-	a, err := t.Admit(ctx)
+	ctx, a, err := t.Admit(ctx)
 	if err != nil {
 		var zero T
 		return zero, err
 	}
-	return stability.DoAdmitted(a, fn)
+	return stability.DoAdmitted(ctx, a, fn)
 }
