@@ -31,7 +31,7 @@ func ok(context.Context) error { return nil }
 
 // scale measures how costs grow.
 func scale(e effort) []curve {
-	curves := []curve{policies(e), keys(e), newKeys(), waiters(), goroutines()}
+	curves := []curve{policies(e), cores(e), keys(e), newKeys(), waiters(), goroutines()}
 	fmt.Fprintln(os.Stderr, "at scale")
 	return curves
 }
@@ -48,6 +48,20 @@ func policies(e effort) curve {
 		c.add(strconv.Itoa(n), typical(e, 1, func(_, n int) {
 			for range n {
 				_ = chain.Run(ctx, ok)
+			}
+		}))
+	}
+	return c
+}
+
+// cores is a call through one breaker that more and more cores use.
+func cores(e effort) curve {
+	c := curve{name: "A call through one closed breaker, from a goroutine on each core", of: "cores", unit: "ns a call"}
+	b, ctx := breaker.New(breaker.Config{}), context.Background()
+	for n := 1; n <= runtime.GOMAXPROCS(0); n *= 2 {
+		c.add(strconv.Itoa(n), typical(e, n, func(_, n int) {
+			for range n {
+				_ = b.Run(ctx, ok)
 			}
 		}))
 	}
