@@ -38,7 +38,8 @@ type Releaser interface {
 
 // An Admitter is a gate that grants an [Admission] by value. All gates of this
 // module are Admitters; chains and [Do] use it to pass through any number of
-// gates without an allocation.
+// gates without an allocation. They do so for a type that embeds a gate, too: one
+// that overrides Run or Enter overrides Admit as well, or it is passed by.
 type Admitter interface {
 	// Admit grants an admission and returns the context that the call runs under, or
 	// returns a [Rejection], or ctx.Err() when ctx has ended before.

@@ -11,13 +11,3 @@ type Calls struct {
 
 // Started returns how many calls the policy let run and has seen end.
 func (c Calls) Started() int64 { return c.Succeeded + c.Failed + c.Ignored }
-
-// Plus returns the sum of both.
-func (c Calls) Plus(d Calls) Calls {
-	return Calls{
-		Succeeded: c.Succeeded + d.Succeeded,
-		Failed:    c.Failed + d.Failed,
-		Ignored:   c.Ignored + d.Ignored,
-		Rejected:  c.Rejected + d.Rejected,
-	}
-}

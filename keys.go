@@ -14,7 +14,9 @@ const OverflowKey = "_overflow"
 type Keys struct {
 	// Max is how many members are kept at the most. Past it, a member that would
 	// lose nothing by being forgotten makes room; where there is none, new keys
-	// share one further member, [OverflowKey]. Default 1024.
+	// share one further member, [OverflowKey]. A limit holds for each member: a key
+	// that comes to be one, or ceases to be, may have calls with both for a while.
+	// Default 1024.
 	Max int
 	// IdleFor is how long a member is kept that nobody asks for. One that would
 	// lose something (an open breaker, a permit in use, an empty bucket) is kept

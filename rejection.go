@@ -46,9 +46,19 @@ func (r *Rejection) Error() string {
 		b.WriteString(ErrRejected.Error())
 	}
 	if r.RetryAfter > 0 {
-		b.WriteString(", retry after " + r.RetryAfter.String())
+		b.WriteString(", retry after " + twoDigits(r.RetryAfter).String())
 	}
 	return b.String()
+}
+
+// twoDigits rounds d: people need no more, and messages that differ in each digit
+// cannot be grouped.
+func twoDigits(d time.Duration) time.Duration {
+	digit := time.Duration(1)
+	for d/digit >= 100 {
+		digit *= 10
+	}
+	return d.Round(digit)
 }
 
 // Is reports whether target is [ErrRejected].

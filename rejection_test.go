@@ -20,6 +20,10 @@ func TestRejectionError(t *testing.T) {
 		"bulkhead: call rejected":  {Policy: "bulkhead"},
 		"bulkhead: full":           {Policy: "bulkhead", Reason: errFull},
 		"payments: bulkhead: full": {Policy: "bulkhead", Name: "payments", Reason: errFull},
+		"full, retry after 4.9s":   {Reason: errors.New("full"), RetryAfter: 4_867_039_007},
+		"full, retry after 27ms":   {Reason: errors.New("full"), RetryAfter: 26_700_000},
+		"full, retry after 99ns":   {Reason: errors.New("full"), RetryAfter: 99},
+		"full, retry after 1m40s":  {Reason: errors.New("full"), RetryAfter: 99_999 * time.Millisecond},
 		"payments[eu-1]: bulkhead: full, retry after 1.5s": {
 			Policy: "bulkhead", Name: "payments", Key: "eu-1", Reason: errFull, RetryAfter: 1500 * time.Millisecond,
 		},

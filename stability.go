@@ -2,9 +2,11 @@
 // module share: what a policy is, what a refusal looks like, how the end of a
 // call is judged, and how policies are put one inside another.
 //
-// The patterns themselves live in packages of their own: breaker, bulkhead,
+// The patterns themselves live in packages of their own. breaker, bulkhead,
 // timeout and ratelimit are gates, which decide once before a call and learn
-// how it ended. They do not import one another; they understand one another
+// how it ended; retry, hedge, fallback and flight make a call again, twice, do
+// without it, or make it for many; stabilityhttp puts them around HTTP clients and
+// servers. Patterns do not import one another; they understand one another
 // through this package. A breaker does not count a bulkhead's refusal as the
 // dependency's failure, and a half-open probe that an inner gate refuses gives
 // its slot back, because both see a [Rejection].

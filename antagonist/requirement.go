@@ -47,8 +47,8 @@ func Goodput(atLeast float64) Requirement {
 // answered and those that ran out of patience.
 func Latency(percentile float64, atMost time.Duration) Requirement {
 	r := Requirement{metric: latency(percentile), limit: float64(atMost), atMost: true}
-	if !(percentile > 0 && percentile <= 100) {
-		r.err = fmt.Errorf("Latency needs a percentile above 0 and up to 100, such as antagonist.P99")
+	if !(percentile >= 1 && percentile <= 100) { // below 1 it is a share by mistake
+		r.err = fmt.Errorf("Latency needs a percentile from 1 to 100, such as antagonist.P99")
 	}
 	return r
 }
@@ -123,7 +123,11 @@ func (r Requirement) Overall() Requirement {
 // checkout".
 func (r Requirement) String() string {
 	text := r.name
-	if r.judge == nil {
+	switch {
+	case r.judge != nil:
+	case r.metric.format == nil:
+		text = "the zero Requirement, which requires nothing"
+	default:
 		bound := "at least"
 		if r.atMost {
 			bound = "at most"

@@ -115,10 +115,11 @@ func TestValidate(t *testing.T) {
 		{during(Fault{LoseWorkers: 2}), "LoseWorkers must be"},
 		{during(Fault{Server: "cache", LoseWorkers: 0.5}), "needs a bound on the server's Workers"},
 
-		{require(Requirement{}), "is empty"},
+		{require(Requirement{}), "the zero Requirement"},
 		{require(Goodput(99)), "share from 0 to 1"},
 		{require(Goodput(math.NaN())), "share from 0 to 1"},
-		{require(Latency(0, sec)), "percentile above 0"},
+		{require(Latency(0, sec)), "percentile from 1"},
+		{require(Latency(0.99, sec)), "such as antagonist.P99"},
 		{require(Latency(P99, -sec)), "not negative"},
 		{require(Goodput(0.9).Of("bots")), `no class "bots"`},
 		{require(Goodput(0.9).Between(5*sec, 20*sec)), "within the run of 10s"},

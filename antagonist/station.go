@@ -2,6 +2,7 @@ package antagonist
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -221,7 +222,11 @@ func (st *station) serviceTime(c *call) int64 {
 	}
 	t *= c.slow
 	if st.Slowdown != nil {
-		t *= max(st.Slowdown(len(st.serving)), 0)
+		slower := st.Slowdown(len(st.serving))
+		if math.IsNaN(slower) {
+			panic(fmt.Sprintf("antagonist: Slowdown of %q is NaN for %d calls", st.Name, len(st.serving)))
+		}
+		t *= max(slower, 0)
 	}
 	return toDuration(t).Nanoseconds()
 }

@@ -4,7 +4,8 @@
 // come, first served.
 //
 // The pattern: Nygard, Release It! (2nd ed., 2018), section 5.3, Bulkheads. It
-// counters blocked threads and cascading failures.
+// counters blocked threads, chain reactions, cascading failures, self-denial attacks
+// and unbalanced capacities.
 package bulkhead
 
 import (

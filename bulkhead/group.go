@@ -36,7 +36,9 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 		(*Bulkhead).forgettable)
 	telemetry.Observe(s.meter, g, func(g *Group, o metric.Observer) { g.observe(o, g.Stats()) })
 	telemetry.Register(s.meter, g, func(g *Group) stability.Point {
-		p := g.point(g.Stats())
+		s := g.Stats()
+		s.Limit, s.QueueLimit = g.cfg.Limit, g.cfg.Queue // of each member
+		p := g.point(s)
 		p.Keys = g.members.Len()
 		return p
 	})
@@ -54,8 +56,8 @@ func (g *Group) Get(key string) *Bulkhead {
 	return g.members.Get(key)
 }
 
-// Stats returns the sum of the members' figures. The counts are those of forgotten
-// members too.
+// Stats returns the sum of the members' figures, of their limits too: what is in use
+// is to be held against them. The counts are those of forgotten members too.
 func (g *Group) Stats() Stats {
 	if g == nil {
 		return Stats{}

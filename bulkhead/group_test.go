@@ -3,6 +3,8 @@ package bulkhead_test
 import (
 	"context"
 	"math/rand/v2"
+	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -62,6 +64,22 @@ func TestNilGroup(t *testing.T) {
 	require.Nil(t, g.Get("a"))
 	require.NoError(t, g.Get("a").Run(t.Context(), ok))
 	require.Zero(t, g.Stats())
+}
+
+// The list of points says what is configured for each key, however many there are.
+func TestPointOfAGroup(t *testing.T) {
+	g := bulkhead.NewGroup(bulkhead.Config{Name: "point of a group", Limit: 7, Queue: 3}, stability.Keys{})
+	for _, keys := range []int{0, 1, 3} {
+		for i := range keys {
+			g.Get(strconv.Itoa(i))
+		}
+		all := stability.Points()
+		at := slices.IndexFunc(all, func(p stability.Point) bool { return p.Name == "point of a group" })
+		require.GreaterOrEqual(t, at, 0)
+		require.Equal(t, map[string]string{"limit": "7", "queue": "3"}, all[at].Limits)
+		require.Equal(t, keys, all[at].Keys)
+	}
+	runtime.KeepAlive(g)
 }
 
 // Contract: 41

@@ -89,6 +89,15 @@ func TestNoOtherValueEither(t *testing.T) {
 	require.Equal(t, fallback.Stats{Calls: stability.Calls{Failed: 1}, Unanswered: 1}, f.Stats())
 }
 
+func TestNilInsteadIsNoAnswer(t *testing.T) {
+	f := fallback.New(fallback.Config{})
+	v, degraded, err := fallback.Do(t.Context(), f, func(context.Context) (int, error) { return 3, errCall }, nil)
+	require.Equal(t, 3, v)
+	require.Nil(t, degraded)
+	require.Equal(t, errCall, err)
+	require.EqualValues(t, 1, f.Stats().Unanswered)
+}
+
 func TestTheCallersCancellationIsNotAnswered(t *testing.T) {
 	f := fallback.New(fallback.Config{Classify: func(context.Context, error) stability.Outcome { return stability.Failure }})
 	ctx, cancel := context.WithCancel(t.Context())

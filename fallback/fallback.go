@@ -81,7 +81,7 @@ func (f *Fallback) Stats() Stats {
 //		func(context.Context, error) (List, error) { return popular, nil })
 //
 // The error is fn's where nothing stands in for it: when the caller canceled ctx,
-// when Config.Classify does not call it a failure, or when f is nil. Where instead
+// when Config.Classify does not call it a failure, or when f or instead is nil. Where instead
 // failed too, errors.Is finds both errors. When ctx ended before the call, Do returns
 // ctx.Err() and calls neither function. A deadline that passes during the call is a
 // failure of fn: instead is then called with a ctx that has ended.
@@ -102,6 +102,10 @@ func Do[T any](
 	}
 	v, covered, err := call(ctx, f, fn)
 	if !covered {
+		return v, nil, err
+	}
+	if instead == nil {
+		f.unanswered.Add(1)
 		return v, nil, err
 	}
 	v, failed := instead(ctx, err)

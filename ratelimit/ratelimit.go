@@ -8,7 +8,8 @@
 // one, first come, first served.
 //
 // The patterns: Nygard, Release It! (2nd ed., 2018), sections 5.10, Shed Load, and
-// 5.12, Governor. They counter unbalanced capacities. The bucket: J. S. Turner, New
+// 5.12, Governor. They counter users, who come in
+// any number, and unbalanced capacities. The bucket: J. S. Turner, New
 // Directions in Communications, IEEE Communications Magazine, October 1986.
 package ratelimit
 

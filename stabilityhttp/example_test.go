@@ -29,7 +29,7 @@ func ExampleNewTransport() {
 	defer upstream.Close()
 	client := &http.Client{}
 
-	client.Transport = stabilityhttp.NewTransport(client.Transport, stabilityhttp.TransportConfig{})
+	client.Transport = stabilityhttp.NewTransport(client.Transport, stabilityhttp.TransportConfig{Name: "inventory"})
 
 	resp, err := client.Get(upstream.URL)
 	if err != nil {

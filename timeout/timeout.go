@@ -7,7 +7,7 @@
 // holds stays held until it returns.
 //
 // The pattern: Nygard, Release It! (2nd ed., 2018), section 5.1, Timeouts. It
-// counters blocked threads and slow responses.
+// counters integration points that hang, blocked threads and slow responses.
 package timeout
 
 import (

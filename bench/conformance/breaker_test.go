@@ -455,7 +455,7 @@ var breakerRows = []row{
 		time.Sleep(10 * time.Second)
 		return unless(early < later && later < 1000 && share() == 1000, "%d, then %d of 1000", early, later)
 	})},
-	{12, "it can be held open, held closed, and made to observe only", only("there is no switch that holds (Open and Close of failsafe-go change the state once)", func(*testing.T) string {
+	{12, "it can be held open, held closed, and made to observe only", only("there is no switch that holds", func(*testing.T) string {
 		b := breaker.New(breaker.Config{Consecutive: 5, OpenFor: time.Second})
 		s := subject{run: b.Run}
 		b.ForceOpen()

@@ -72,7 +72,7 @@ func TestConformance(t *testing.T) {
 		rows        []row
 	}{
 		{"Breaker", "go-retryablehttp and `net/http` have no breaker. Line 13 is not here: a process cannot step its own wall clock to see what happens, and the test that this library has of it reaches inside.", breakerRows},
-		{"HTTP", "Of failsafe-go this is failsafehttp, with its retry policy and a timeout, and with a breaker or a bulkhead where the line is about one. gobreaker knows nothing of HTTP.", httpRows},
+		{"HTTP", "Of failsafe-go this is failsafehttp, with its retry policy and a timeout, and with a breaker or a bulkhead where the line is about one. gobreaker knows nothing of HTTP. Line 40 is not here: none of them has a server's side.", httpRows},
 	} {
 		p("## %s\n\n%s\n", part.title, part.note)
 		p("| line | promise | %s |", strings.Join(columns, " | "))

@@ -1,0 +1,40 @@
+package bulkhead_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/bulkhead"
+)
+
+// Nothing allocates but a wait in the queue.
+//
+// Contract: 43
+func TestAllocations(t *testing.T) {
+	free := bulkhead.New(bulkhead.Config{Limit: 10, Queue: 10})
+	judged := bulkhead.New(bulkhead.Config{Limit: 10, Classify: stability.Classify})
+	full := bulkhead.New(bulkhead.Config{Limit: 1})
+	pass, err := full.Enter(t.Context())
+	require.NoError(t, err)
+	group := bulkhead.NewGroup(bulkhead.Config{Limit: 10}, stability.Keys{})
+	group.Get("eu")
+	fails := func(context.Context) error { return errCall }
+	value := func(context.Context) (int, error) { return 7, nil }
+	for name, run := range map[string]func(){
+		"Run":                   func() { _ = free.Run(t.Context(), ok) },
+		"Run of a failure":      func() { _ = free.Run(t.Context(), fails) },
+		"Run with a Classifier": func() { _ = judged.Run(t.Context(), fails) },
+		"Do":                    func() { _, _ = bulkhead.Do(t.Context(), free, value) },
+		"stability.Do":          func() { _, _ = stability.Do(t.Context(), free, value) },
+		"a member of a group":   func() { _ = group.Get("eu").Run(t.Context(), ok) },
+		"a refusal":             func() { _ = full.Run(t.Context(), ok) },
+		"a refusal of Do":       func() { _, _ = bulkhead.Do(t.Context(), full, value) },
+		"Stats":                 func() { free.Stats() },
+	} {
+		require.Zero(t, testing.AllocsPerRun(1000, run), name)
+	}
+	require.NoError(t, pass.Done(nil))
+}
