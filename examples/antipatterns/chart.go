@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/crumplezone/stability/examples/antipatterns/internal/scene"
+	"github.com/crumplezone/stability/examples/internal/report"
 )
 
 // A chart is a plot of both runs of a scene, in the units of its viewBox. The
@@ -66,7 +67,7 @@ func chartOf(r result, length time.Duration) chart {
 			top = max(top, p.Value)
 		}
 	}
-	step := niceStep(top / 4)
+	step := report.Step(top / 4)
 	if plot.Unit == "%" {
 		top, step = 100, 25
 	}
@@ -87,7 +88,7 @@ func chartOf(r result, length time.Duration) chart {
 	for v := 0.0; v <= top; v += step {
 		c.YTicks = append(c.YTicks, tick{At: coord(y(v)), Label: label(v)})
 	}
-	seconds := time.Duration(niceStep(length.Seconds()/5)) * time.Second
+	seconds := time.Duration(report.Step(length.Seconds()/5)) * time.Second
 	for at := time.Duration(0); at <= length; at += seconds {
 		c.XTicks = append(c.XTicks, tick{At: coord(x(at)), Label: fmt.Sprintf("%.0f s", at.Seconds())})
 	}
@@ -131,18 +132,6 @@ func mean(points []scene.Point, from, to time.Duration) (v float64, ok bool) {
 		}
 	}
 	return v / float64(max(n, 1)), n > 0
-}
-
-// niceStep is the least of 1, 2, 5, 10, 20, … that is not below v, and 1 at
-// least.
-func niceStep(v float64) float64 {
-	for p := 1.0; ; p *= 10 {
-		for _, m := range []float64{1, 2, 5} {
-			if m*p >= v {
-				return m * p
-			}
-		}
-	}
 }
 
 func coord(v float64) string { return strconv.FormatFloat(v, 'f', 1, 64) }

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/crumplezone/stability/examples/antipatterns/internal/scene"
+	"github.com/crumplezone/stability/examples/internal/report"
 )
 
 // Exit statuses, as the usage text lists them.
@@ -52,12 +53,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		printList(stdout)
 		return exitShown
 	}
-	report, err := openReport(opts.report) // now, so that a wrong path shows before the scenes are played
+	file, err := report.Open(opts.report) // now, so that a wrong path shows before the scenes are played
 	if err != nil {
 		fmt.Fprintf(stderr, "antipatterns: -report: %v\n", err)
 		return exitBadFlags
 	}
-	defer report.Close()
+	defer file.Close()
 
 	s := summary{options: opts}
 	began := time.Now()
@@ -77,12 +78,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	s.took = time.Since(began)
 
 	s.printTo(stdout)
-	if report != nil {
-		if err := writeReport(report, s); err != nil {
+	if file != nil {
+		if err := report.Write(file, reportTemplate, s.contents()); err != nil {
 			fmt.Fprintf(stderr, "antipatterns: -report: %v\n", err)
 			return exitNotShown
 		}
-		fmt.Fprintf(stdout, "\nThe report with a plot of each: %s\n", report.Name())
+		fmt.Fprintf(stdout, "\nThe report with a plot of each: %s\n", file.Name())
 	}
 	switch {
 	case s.Interrupted:

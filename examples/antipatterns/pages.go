@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/crumplezone/stability/examples/internal/report"
 )
 
 // The comments of a page between which updatePages writes.
@@ -54,5 +56,5 @@ func measuredText(r result, o options) string {
 | %s | %s | %s |
 
 Written down by a run with `+"`-seconds %g -pages examples/antipatterns`"+`, %s.
-`, want, want.Format(r.Unguarded.Figure), want.Format(r.Guarded.Figure), o.seconds, machine())
+`, want, want.Format(r.Unguarded.Figure), want.Format(r.Guarded.Figure), o.seconds, report.Machine())
 }

@@ -4,9 +4,8 @@ import (
 	_ "embed"
 	"fmt"
 	"html/template"
-	"io"
-	"os"
-	"runtime"
+
+	"github.com/crumplezone/stability/examples/internal/report"
 )
 
 //go:embed report.html.tmpl
@@ -16,38 +15,17 @@ var reportText string
 // script and no network.
 var reportTemplate = template.Must(template.New("report").Parse(reportText))
 
-// openReport opens the file for the report, and makes it where there is none. It
-// leaves what is in it until there is something better. It returns nil for "".
-func openReport(path string) (*os.File, error) {
-	if path == "" {
-		return nil, nil
-	}
-	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
+// contents is what the report shows.
+type contents struct {
+	summary
+	Machine, Command string
 }
 
-// writeReport writes the report over what was in f.
-func writeReport(f *os.File, s summary) error {
-	if err := f.Truncate(0); err != nil {
-		return err
-	}
-	return renderReport(f, s)
-}
-
-func renderReport(w io.Writer, s summary) error {
-	return reportTemplate.Execute(w, struct {
-		summary
-		Machine, Command string
-	}{s, machine(), s.options.command()})
-}
+func (s summary) contents() contents { return contents{s, report.Machine(), s.options.command()} }
 
 // Chart is the plot of a result.
 func (s summary) Chart(r result) chart {
 	return chartOf(r, s.options.playing(nil).Length)
-}
-
-// machine is where it ran.
-func machine() string {
-	return fmt.Sprintf("%s, %s/%s, GOMAXPROCS %d", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0))
 }
 
 // command is what plays the same again.

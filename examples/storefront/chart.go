@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/crumplezone/stability/breaker"
+	"github.com/crumplezone/stability/examples/internal/report"
 )
 
 // A chart is a plot over the time of the runs, in the units of its viewBox. The
@@ -93,25 +94,13 @@ func (s scale) y(v float64) float64 {
 
 // linear is a scale from 0 to at least top, with round ticks.
 func linear(top float64, format func(float64) string) scale {
-	step := niceStep(top / 4)
+	step := report.Step(top / 4)
 	s := scale{format: format}
 	for v := 0.0; ; v += step {
 		s.ticks = append(s.ticks, v)
 		if v >= top && v > 0 {
 			s.max = v
 			return s
-		}
-	}
-}
-
-// niceStep is the least of 1, 2, 5, 10, 20, … that is not below v, and 1 at
-// least.
-func niceStep(v float64) float64 {
-	for p := 1.0; ; p *= 10 {
-		for _, m := range []float64{1, 2, 5} {
-			if m*p >= v {
-				return m * p
-			}
 		}
 	}
 }
@@ -164,7 +153,7 @@ func (t timeline) draw(title, note string, sc scale, all []series) chart {
 	for _, v := range sc.ticks {
 		c.YTicks = append(c.YTicks, tick{At: coord(sc.y(v)), Label: sc.format(v)})
 	}
-	step := time.Duration(niceStep(t.length.Seconds()/6)) * time.Second
+	step := time.Duration(report.Step(t.length.Seconds()/6)) * time.Second
 	for at := time.Duration(0); at <= t.length; at += step {
 		c.XTicks = append(c.XTicks, tick{At: coord(t.x(at)), Label: fmt.Sprintf("%.0f s", at.Seconds())})
 	}

@@ -20,6 +20,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/crumplezone/stability/examples/internal/report"
 )
 
 // Exit statuses, as the usage text lists them.
@@ -50,12 +52,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 	// What the flags ask for is taken before the run, so that a wrong path or a
 	// busy port shows now and not a minute later.
-	report, err := openReport(opts.report)
+	file, err := report.Open(opts.report)
 	if err != nil {
 		fmt.Fprintf(stderr, "storefront: -report: %v\n", err)
 		return exitBadFlags
 	}
-	defer report.Close()
+	defer file.Close()
 	meters, err := serveMetrics(opts.metrics)
 	if err != nil {
 		fmt.Fprintf(stderr, "storefront: -metrics: %v\n", err)
@@ -86,12 +88,12 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if n := len(results); opts.points && n > 0 {
 		fmt.Fprintf(stdout, "\nThe points at which the storefront can fail, as stability.Points lists them:\n\n%s", results[n-1].points.Markdown())
 	}
-	if report != nil {
-		if err := writeReport(report, s); err != nil {
+	if file != nil {
+		if err := report.Write(file, reportTemplate, s.contents()); err != nil {
 			fmt.Fprintf(stderr, "storefront: -report: %v\n", err)
 			return exitNotHeld
 		}
-		fmt.Fprintf(stdout, "\nThe report with plots of both runs: %s\n", report.Name())
+		fmt.Fprintf(stdout, "\nThe report with plots of both runs: %s\n", file.Name())
 	}
 	switch {
 	case s.Interrupted:

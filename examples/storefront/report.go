@@ -4,9 +4,8 @@ import (
 	_ "embed"
 	"fmt"
 	"html/template"
-	"io"
-	"os"
-	"runtime"
+
+	"github.com/crumplezone/stability/examples/internal/report"
 )
 
 //go:embed report.html.tmpl
@@ -16,23 +15,6 @@ var reportText string
 // script and no network.
 var reportTemplate = template.Must(template.New("report").Parse(reportText))
 
-// openReport opens the file for the report, and makes it where there is none. It
-// leaves what is in it until there is something better. It returns nil for "".
-func openReport(path string) (*os.File, error) {
-	if path == "" {
-		return nil, nil
-	}
-	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o644)
-}
-
-// writeReport writes the report over what was in f.
-func writeReport(f *os.File, s summary) error {
-	if err := f.Truncate(0); err != nil {
-		return err
-	}
-	return renderReport(f, s)
-}
-
 // A tile is a figure that is shown large, once a run.
 type tile struct {
 	Label  string
@@ -41,20 +23,17 @@ type tile struct {
 
 type tileValue struct{ Run, Text string }
 
-func renderReport(w io.Writer, s summary) error {
-	return reportTemplate.Execute(w, struct {
-		summary
-		Tiles   []tile
-		Charts  []chart
-		Status  string
-		Machine string
-	}{
-		summary: s,
-		Tiles:   s.tiles(),
-		Charts:  s.charts(),
-		Status:  s.status(),
-		Machine: fmt.Sprintf("%s, %s/%s, GOMAXPROCS %d", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0)),
-	})
+// contents is what the report shows.
+type contents struct {
+	summary
+	Tiles   []tile
+	Charts  []chart
+	Status  string
+	Machine string
+}
+
+func (s summary) contents() contents {
+	return contents{summary: s, Tiles: s.tiles(), Charts: s.charts(), Status: s.status(), Machine: report.Machine()}
 }
 
 // status is the class of the verdict.

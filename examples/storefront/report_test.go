@@ -51,7 +51,7 @@ func sampleReport(t *testing.T) []byte {
 	bare := sampleResult()
 	bare.name, bare.changes = "unprotected", nil
 	var b bytes.Buffer
-	require.NoError(t, renderReport(&b, summarize(sampleOptions(), []result{bare, sampleResult()}, false)))
+	require.NoError(t, reportTemplate.Execute(&b, summarize(sampleOptions(), []result{bare, sampleResult()}, false).contents()))
 	return b.Bytes()
 }
 
@@ -74,7 +74,7 @@ func TestReportIsWellFormed(t *testing.T) {
 func TestReportOfNothing(t *testing.T) {
 	for _, results := range [][]result{nil, {{name: "unprotected", ended: time.Second}}} {
 		var b bytes.Buffer
-		require.NoError(t, renderReport(&b, summarize(sampleOptions(), results, true)))
+		require.NoError(t, reportTemplate.Execute(&b, summarize(sampleOptions(), results, true).contents()))
 		requireWellFormed(t, b.Bytes())
 	}
 }
