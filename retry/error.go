@@ -1,8 +1,10 @@
 package retry
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // maxErrors is how many errors an Error keeps.
@@ -13,7 +15,7 @@ const maxErrors = 8
 // of the last attempt.
 type Error struct {
 	Name     string // the policy's Config.Name
-	Reason   error  // ErrExhausted, ErrBudget, ErrDeadline, or the error of a context that ended during a pause
+	Reason   error  // ErrExhausted, ErrBudget, ErrDeadline, ErrPushback, or the error of the call's context, which has ended
 	Attempts int    // attempts made
 	// Errors are those of the last attempts, at most 8, the oldest first.
 	Errors []error
@@ -22,7 +24,7 @@ type Error struct {
 // Error names the policy, the reason, and the last attempt with its error.
 func (e *Error) Error() string {
 	reason := e.Reason.Error()
-	if e.ErrorType() == "retry_canceled" {
+	if !strings.HasPrefix(reason, "retry: ") { // the error of a context
 		reason = "retry: " + reason
 	}
 	if e.Name != "" {
@@ -35,18 +37,22 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() []error { return []error{e.Reason, e.last()} }
 
 // ErrorType returns a value of low cardinality for the attribute error.type of
-// OpenTelemetry: "retry_exhausted", "retry_budget", "retry_deadline", or
-// "retry_canceled" where a context ended during a pause.
-func (e *Error) ErrorType() string {
+// OpenTelemetry: "retry_exhausted", "retry_budget", "retry_deadline" (also where the
+// deadline has passed), "retry_pushback", or "retry_canceled".
+func (e *Error) ErrorType() string { return errorType(e.Reason) }
+
+func errorType(reason error) string {
 	switch {
-	case errors.Is(e.Reason, ErrExhausted):
+	case errors.Is(reason, ErrExhausted):
 		return typeExhausted
-	case errors.Is(e.Reason, ErrBudget):
+	case errors.Is(reason, ErrBudget):
 		return typeBudget
-	case errors.Is(e.Reason, ErrDeadline):
+	case errors.Is(reason, ErrDeadline), errors.Is(reason, context.DeadlineExceeded):
 		return typeDeadline
+	case errors.Is(reason, ErrPushback):
+		return typePushback
 	default:
-		return "retry_canceled"
+		return typeCanceled
 	}
 }
 
@@ -54,6 +60,8 @@ const (
 	typeExhausted = "retry_exhausted"
 	typeBudget    = "retry_budget"
 	typeDeadline  = "retry_deadline"
+	typePushback  = "retry_pushback"
+	typeCanceled  = "retry_canceled"
 )
 
 func (e *Error) last() error {

@@ -15,7 +15,9 @@ func (r *Retry) point() stability.Point {
 			"attempts": strconv.Itoa(r.cfg.Attempts),
 			"base":     r.cfg.Base.String(),
 			"max":      r.cfg.Max.String(),
-			"budget":   "unlimited",
+
+			"max_pushback": r.cfg.MaxPushback.String(),
+			"budget":       "unlimited",
 		},
 		Calls: s.Calls,
 		Figures: map[string]float64{
@@ -23,6 +25,7 @@ func (r *Retry) point() stability.Point {
 			"exhausted":   float64(s.Exhausted),
 			"over_budget": float64(s.OverBudget),
 			"out_of_time": float64(s.OutOfTime),
+			"pushed_back": float64(s.PushedBack),
 		},
 	}
 	if s.Budget.Limit < math.MaxInt64 {

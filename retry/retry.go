@@ -36,6 +36,8 @@ var (
 	// ErrDeadline: the next attempt would not have started before the deadline of
 	// the call's context. It is context.DeadlineExceeded too.
 	ErrDeadline = fmt.Errorf("retry: no time for another attempt: %w", context.DeadlineExceeded)
+	// ErrPushback: the dependency asked for a longer pause than Config.MaxPushback.
+	ErrPushback = errors.New("retry: asked to come back too late")
 )
 
 const policy = "retry"
@@ -51,9 +53,12 @@ type Config struct {
 	// further attempt. Default 50ms, or Max where that is shorter: long enough for
 	// a connection to be made anew, too short for a person to notice.
 	Base time.Duration
-	// Max is what the longest pause grows to. A pause that the dependency asked for
-	// is kept even where it is longer. Default 2s, or Base where that is longer.
+	// Max is what the longest pause grows to. Default 2s, or Base where that is longer.
 	Max time.Duration
+	// MaxPushback is the longest pause that the dependency may ask for where the
+	// call's ctx has no deadline; a call that is asked for more is given up. Where
+	// there is a deadline, that is the bound. Default 1m.
+	MaxPushback time.Duration
 	// Jitter returns the pause, given the longest; what lies outside of 0 to
 	// longest is cut off. It may be called by many goroutines at once. Default:
 	// any pause from 0 to longest is as likely as another (full jitter).
@@ -92,6 +97,8 @@ func (c Config) Validate() error {
 		return errors.New("retry: Config.Max must not be negative")
 	case c.Max > 0 && c.Base > c.Max:
 		return errors.New("retry: Config.Base must not be longer than Config.Max")
+	case c.MaxPushback < 0:
+		return errors.New("retry: Config.MaxPushback must not be negative")
 	}
 	return nil
 }
@@ -110,6 +117,9 @@ func (c Config) withDefaults() Config {
 	if limit == 0 {
 		c.Max = max(2*time.Second, base)
 	}
+	if c.MaxPushback == 0 {
+		c.MaxPushback = time.Minute
+	}
 	if c.Budget == nil {
 		c.Budget = NewBudget(BudgetConfig{})
 	}
@@ -125,9 +135,10 @@ type Retry struct {
 	cfg         Config
 	instruments instruments
 
-	tally                            telemetry.Tally
-	retries                          stripe.Counter
-	exhausted, overBudget, outOfTime stripe.Counter
+	tally   telemetry.Tally
+	retries stripe.Counter
+	// Calls given up.
+	exhausted, overBudget, outOfTime, pushedBack stripe.Counter
 }
 
 // New returns a retry policy. It panics with the error of [Config.Validate] when
@@ -149,16 +160,17 @@ func New(cfg Config) *Retry {
 // Never retried are:
 //   - a [stability.Rejection]: the call was refused further in, and calling again
 //     at once is what the refusal is there to stop;
-//   - a call whose ctx has ended. A deadline of the attempt's own, which ended
-//     while ctx is alive, is an error like others;
+//   - a call whose ctx has ended, which is given up. A deadline of the attempt's
+//     own, which ended while ctx is alive, is an error like others;
 //   - the [Error] of another Retry, which has given the call up;
 //   - a panic, which passes through;
 //   - anything, when ctx is an attempt of an outer Retry; see [Attempt].
 //
 // An error that is not retried is returned as it is. A call that is given up
 // returns an *[Error], in which errors.Is finds why ([ErrExhausted], [ErrBudget],
-// [ErrDeadline], or the error of the ctx that ended during a pause) and the error
-// of the last attempt.
+// [ErrDeadline], [ErrPushback], or the error of the ctx that has ended) and the error
+// of the last attempt. Where ctx has ended and the attempt failed with just that, its
+// error says all, and is returned as it is.
 //
 // Where the error of an attempt says how long to wait ([stability.RetryAfter]),
 // the pause is that long, and the jittered pause longer, so that those who were
@@ -212,7 +224,7 @@ func (r *Retry) begin(ctx context.Context) (call, error) {
 // ended decides after an attempt that ended in err whether another is made, and
 // pauses before it. Otherwise it returns what the call ends in.
 func (c *call) ended(err error) (_ error, again bool) {
-	if err != nil && !c.nested && c.retry.retryable(err) {
+	if err != nil && !c.nested {
 		gaveUp := c.next(err)
 		if gaveUp == nil {
 			return nil, true
@@ -231,41 +243,38 @@ func (c *call) unwind() {
 	}
 }
 
-func (r *Retry) retryable(err error) bool {
-	if stability.Rejected(err) || r.cfg.Retryable != nil && !r.cfg.Retryable(err) {
-		return false
-	}
-	var gaveUp *Error
-	return !errors.As(err, &gaveUp)
-}
-
-// next prepares the attempt after one that failed with err, or returns why there
-// is none.
+// next prepares the attempt after one that failed with err, or returns what the call
+// ends in.
 func (c *call) next(err error) error {
 	r := c.retry
+	var gaveUp *Error
+	if stability.Rejected(err) || errors.As(err, &gaveUp) {
+		return err
+	}
+	ended := c.caller.Err()
+	if ended != nil && errors.Is(err, ended) || ended == nil && r.cfg.Retryable != nil && !r.cfg.Retryable(err) {
+		return err
+	}
 	if len(c.errs) == maxErrors {
 		c.errs = slices.Delete(c.errs, 0, 1)
 	}
 	c.errs = append(c.errs, err)
-	if ended := c.caller.Err(); ended != nil {
-		if errors.Is(err, ended) {
-			return err
-		}
+	if ended != nil {
 		return c.giveUp(ended)
 	}
 	if c.attempt >= r.cfg.Attempts {
-		r.exhausted.Add(1)
 		return c.giveUp(ErrExhausted)
 	}
-	pause := r.pause(c.attempt, stability.RetryAfter(err))
+	asked := stability.RetryAfter(err)
+	pause := r.pause(c.attempt, asked)
 	resume := time.Now().Add(pause)
 	if deadline, ok := c.caller.Deadline(); ok && !resume.Before(deadline) {
-		r.outOfTime.Add(1)
 		return c.giveUp(ErrDeadline)
+	} else if !ok && asked > r.cfg.MaxPushback {
+		return c.giveUp(ErrPushback)
 	}
 	slot, ok := r.cfg.Budget.spend()
 	if !ok {
-		r.overBudget.Add(1)
 		return c.giveUp(ErrBudget)
 	}
 	if ended := c.pause(err, pause, resume, slot); ended != nil {
@@ -279,6 +288,16 @@ func (c *call) next(err error) error {
 }
 
 func (c *call) giveUp(reason error) error {
+	switch errorType(reason) {
+	case typeExhausted:
+		c.retry.exhausted.Add(1)
+	case typeBudget:
+		c.retry.overBudget.Add(1)
+	case typeDeadline:
+		c.retry.outOfTime.Add(1)
+	case typePushback:
+		c.retry.pushedBack.Add(1)
+	}
 	return &Error{Name: c.retry.cfg.Name, Reason: reason, Attempts: c.attempt, Errors: c.errs}
 }
 
@@ -320,7 +339,8 @@ type Stats struct {
 	Attempts   int64
 	Exhausted  int64 // calls given up with ErrExhausted
 	OverBudget int64 // calls given up with ErrBudget
-	OutOfTime  int64 // calls given up with ErrDeadline
+	OutOfTime  int64 // calls given up with ErrDeadline, or because their deadline had passed
+	PushedBack int64 // calls given up with ErrPushback
 	// Budget is the budget that pays, with all that share it.
 	Budget BudgetStats
 }
@@ -337,6 +357,7 @@ func (r *Retry) Stats() Stats {
 		Exhausted:  r.exhausted.Load(),
 		OverBudget: r.overBudget.Load(),
 		OutOfTime:  r.outOfTime.Load(),
+		PushedBack: r.pushedBack.Load(),
 		Budget:     r.cfg.Budget.Stats(),
 	}
 }

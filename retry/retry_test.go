@@ -240,6 +240,65 @@ func TestPushbackIsAFloor(t *testing.T) {
 	})
 }
 
+// A dependency cannot hold a call without a deadline for as long as it likes.
+//
+// Contract: 27
+func TestPushbackHasABound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		for _, asked := range []pushback{pushback(time.Minute + 1), pushback(24 * time.Hour), math.MaxInt64} {
+			r := retry.New(retry.Config{})
+			fn, calls := failing(always, asked)
+			err := r.Run(t.Context(), fn)
+			require.ErrorIs(t, err, retry.ErrPushback)
+			require.ErrorIs(t, err, asked)
+			require.Equal(t, 1, *calls)
+			require.EqualValues(t, 1, r.Stats().PushedBack)
+			require.Zero(t, r.Stats().Budget.Spent)
+		}
+		require.Equal(t, began, time.Now())
+
+		patient := retry.New(retry.Config{Base: 1, Max: 1, MaxPushback: 2 * time.Hour})
+		fn, _ := failing(1, pushback(2*time.Hour))
+		require.NoError(t, patient.Run(t.Context(), fn))
+
+		ctx, cancel := context.WithTimeout(t.Context(), 48*time.Hour)
+		defer cancel()
+		fn, _ = failing(1, pushback(24*time.Hour))
+		require.NoError(t, retry.New(retry.Config{}).Run(ctx, fn), "the deadline is the bound where there is one")
+	})
+}
+
+// Retryable is asked about nothing that is never retried.
+func TestRetryableIsNotAsked(t *testing.T) {
+	r := retry.New(retry.Config{Retryable: func(err error) bool { panic(err) }})
+	for _, err := range []error{&stability.Rejection{Policy: "breaker"}, &retry.Error{Reason: retry.ErrBudget, Errors: []error{errCall}}} {
+		fn, _ := failing(always, err)
+		require.Equal(t, err, r.Run(t.Context(), fn))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	err := r.Run(ctx, func(context.Context) error { cancel(); return errCall })
+	require.ErrorIs(t, err, errCall)
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+// A deadline that passes during an attempt is the same as one that leaves no time for
+// another.
+func TestDeadlineThatPassesDuringAnAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := retry.New(retry.Config{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := r.Run(ctx, func(context.Context) error { time.Sleep(2 * time.Second); return errCall })
+		var gaveUp *retry.Error
+		require.ErrorAs(t, err, &gaveUp)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, errCall)
+		require.Equal(t, "retry_deadline", gaveUp.ErrorType())
+		require.EqualValues(t, 1, r.Stats().OutOfTime)
+	})
+}
+
 type pushback time.Duration
 
 func (p pushback) Error() string           { return "busy" }
@@ -330,6 +389,7 @@ func TestConfig(t *testing.T) {
 		"retry: Config.Base must not be negative":               {Base: -1},
 		"retry: Config.Max must not be negative":                {Max: -1},
 		"retry: Config.Base must not be longer than Config.Max": {Base: 2, Max: 1},
+		"retry: Config.MaxPushback must not be negative":        {MaxPushback: -1},
 	} {
 		require.EqualError(t, cfg.Validate(), want)
 		require.PanicsWithError(t, want, func() { retry.New(cfg) })

@@ -31,16 +31,18 @@ func TestMetrics(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_ = r.Run(ctx, func(context.Context) error { return pushback(time.Hour) })
+		_ = r.Run(t.Context(), func(context.Context) error { return pushback(time.Hour) })
 
 		require.Equal(t, map[string]float64{
 			"stability.calls{stability.name=payments,stability.outcome=success,stability.policy=retry}":                            2,
-			"stability.calls{error.type=_OTHER,stability.name=payments,stability.outcome=failure,stability.policy=retry}":          3,
+			"stability.calls{error.type=_OTHER,stability.name=payments,stability.outcome=failure,stability.policy=retry}":          4,
 			"stability.calls{stability.name=payments,stability.outcome=ignored,stability.policy=retry}":                            1,
 			"stability.calls{error.type=retry_rejected,stability.name=payments,stability.outcome=rejected,stability.policy=retry}": 0,
-			"stability.retry.attempts{stability.name=payments,stability.policy=retry}":                                             10,
+			"stability.retry.attempts{stability.name=payments,stability.policy=retry}":                                             11,
 			"stability.retry.exhausted{error.type=retry_exhausted,stability.name=payments,stability.policy=retry}":                 1,
 			"stability.retry.exhausted{error.type=retry_budget,stability.name=payments,stability.policy=retry}":                    1,
 			"stability.retry.exhausted{error.type=retry_deadline,stability.name=payments,stability.policy=retry}":                  1,
+			"stability.retry.exhausted{error.type=retry_pushback,stability.name=payments,stability.policy=retry}":                  1,
 			"stability.budget.usage{stability.name=payments,stability.policy=retry}":                                               4,
 			"stability.budget.limit{stability.name=payments,stability.policy=retry}":                                               4,
 		}, meter.Values(t))
@@ -77,10 +79,14 @@ func TestErrorType(t *testing.T) {
 		"retry_exhausted": retry.ErrExhausted,
 		"retry_budget":    retry.ErrBudget,
 		"retry_deadline":  retry.ErrDeadline,
+		"retry_pushback":  retry.ErrPushback,
 		"retry_canceled":  context.Canceled,
 	} {
 		err := &retry.Error{Reason: reason, Attempts: 1, Errors: []error{errCall}}
 		require.Equal(t, want, err.ErrorType())
 	}
-	require.NotErrorIs(t, &retry.Error{Reason: context.DeadlineExceeded}, retry.ErrDeadline)
+	passed := &retry.Error{Reason: context.DeadlineExceeded, Attempts: 1, Errors: []error{errCall}}
+	require.Equal(t, "retry_deadline", passed.ErrorType())
+	require.NotErrorIs(t, passed, retry.ErrDeadline)
+	require.EqualError(t, passed, "retry: context deadline exceeded (attempt 1: the call's own error)")
 }
