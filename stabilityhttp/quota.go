@@ -25,6 +25,7 @@ const quotaGateName = "quota"
 // for up to longestPushback.
 type quotas struct {
 	name    string
+	heard   atomic.Bool // that a quota was used up: most servers never say so
 	members *keyed.Map[quota]
 	tally   telemetry.Tally
 	calls   *telemetry.Calls
@@ -51,7 +52,7 @@ func newQuotas(cfg TransportConfig) *quotas {
 }
 
 func (q *quotas) get(key string) *quota {
-	if q == nil {
+	if q == nil || !q.heard.Load() {
 		return nil
 	}
 	return q.members.Get(key)
@@ -79,14 +80,16 @@ func (q *quotas) note(key string, h http.Header) {
 	if q == nil || h["Ratelimit"] == nil {
 		return
 	}
-	member := q.get(key)
+	if _, exhausted := exhaustedFor(h); !exhausted {
+		return
+	}
+	member := q.members.Get(key)
 	if member.key == stability.OverflowKey {
 		return
 	}
-	if _, exhausted := exhaustedFor(h); exhausted {
-		wait, _ := pushback(h, time.Now())
-		member.spent.Store(int64(time.Since(epoch) + min(wait, longestPushback)))
-	}
+	wait, _ := pushback(h, time.Now())
+	member.spent.Store(int64(time.Since(epoch) + min(wait, longestPushback)))
+	q.heard.Store(true)
 }
 
 func (q *quota) left() time.Duration { return time.Duration(q.spent.Load()) - time.Since(epoch) }

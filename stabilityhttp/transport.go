@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/breaker"
@@ -172,13 +173,25 @@ func (t *Transport) timeLeft(left time.Duration) string {
 // HostPort is the key of a request in the default configuration: host and port in
 // lower case, the port also where it is the scheme's own.
 func HostPort(req *http.Request) string {
-	host := strings.ToLower(req.URL.Host)
-	colon := strings.LastIndexByte(host, ':')
-	switch {
-	case colon == len(host)-1:
-		host = host[:colon]
-	case colon > strings.LastIndexByte(host, ']'):
-		return host
+	host, port, lower := req.URL.Host, false, true
+	for i := range len(host) {
+		switch c := host[i]; {
+		case c == ':':
+			port = true
+		case c == ']':
+			port = false // the colons were those of an IPv6 address
+		case c >= 'A' && c <= 'Z', c >= utf8.RuneSelf:
+			lower = false
+		}
+	}
+	if !lower {
+		host = strings.ToLower(host)
+	}
+	if port {
+		var empty bool
+		if host, empty = strings.CutSuffix(host, ":"); !empty {
+			return host
+		}
 	}
 	if req.URL.Scheme == "https" {
 		return host + ":443"
