@@ -19,9 +19,7 @@ import (
 // end of the response's body. Everything that it needs lives in it, so that it
 // costs one allocation.
 type attempt struct {
-	t      *Transport
-	req    *http.Request // the caller's
-	key    string
+	x      *exchange
 	number int // for AttemptHeader
 	clock  clock
 	passes passes
@@ -32,11 +30,8 @@ type attempt struct {
 	resp     *http.Response // nil until the headers have come
 	body     io.ReadCloser  // of resp, as it came
 	upgraded bool           // the body is the connection
-	answered atomic.Bool    // resp has a body to read
-	reading  atomic.Int32   // calls of Read under way
 	closing  atomic.Bool    // the body has been closed
-	left     atomic.Bool    // the gates
-	over     atomic.Bool    // the context has ended too
+	over     atomic.Bool    // the attempt has ended
 
 	uploadFailed atomic.Bool // by itself
 }
@@ -60,20 +55,19 @@ func (a *attempt) send(reqBody io.ReadCloser) (*http.Response, error) {
 	if err != nil {
 		return nil, a.end(err)
 	}
-	resp.Request = a.req
-	a.t.quotas.note(a.key, resp.Header)
+	resp.Request = a.x.req
+	a.x.t.quotas.note(a.x.key, resp.Header)
 	a.receive(resp)
 	return resp, nil
 }
 
 func (a *attempt) roundTrip(reqBody io.ReadCloser) (*http.Response, error) {
-	if err := a.passes.enter(&a.clock, a.t.gates(a.key)); err != nil {
+	if err := a.passes.enter(&a.clock, a.x.t.gates(a.x.key)); err != nil {
 		closeBody(reqBody)
 		return nil, err
 	}
 	a.sent = true
-	a.clock.wait(false)
-	resp, err := a.t.base.RoundTrip(a.outgoing(reqBody))
+	resp, err := a.x.t.base.RoundTrip(a.outgoing(reqBody, a.clock.begin()))
 	switch {
 	case err != nil:
 		if resp != nil && resp.Body != nil { // response xor error, whatever the base does
@@ -82,19 +76,20 @@ func (a *attempt) roundTrip(reqBody io.ReadCloser) (*http.Response, error) {
 		return nil, err
 	case resp == nil:
 		closeBody(reqBody)
-		return nil, fmt.Errorf("stabilityhttp: %T returned neither a response nor an error", a.t.base)
+		return nil, fmt.Errorf("stabilityhttp: %T returned neither a response nor an error", a.x.t.base)
 	}
 	return resp, nil
 }
 
-// outgoing returns the request that is sent in place of the caller's: the same but
-// for its context, its body and the fields added to its header.
-func (a *attempt) outgoing(reqBody io.ReadCloser) *http.Request {
-	out := a.req.WithContext(&a.clock)
-	if hasBody(a.req) {
+// outgoing returns the request that is sent at now in place of the caller's: the same
+// but for its context, its body and the fields added to its header.
+func (a *attempt) outgoing(reqBody io.ReadCloser, now time.Duration) *http.Request {
+	req, t := a.x.req, a.x.t
+	out := req.WithContext(&a.clock)
+	if hasBody(req) {
 		a.upload.ReadCloser, a.upload.a = reqBody, a
 		out.Body = &a.upload
-		if getBody := a.req.GetBody; getBody != nil { // net/http asks it where a connection turns out dead
+		if getBody := req.GetBody; getBody != nil { // net/http asks it where a connection turns out dead
 			out.GetBody = func() (io.ReadCloser, error) {
 				again, err := getBody()
 				if err != nil {
@@ -104,18 +99,18 @@ func (a *attempt) outgoing(reqBody io.ReadCloser) *http.Request {
 			}
 		}
 	}
-	deadline, limited := a.clock.Deadline()
-	if limited = limited && a.t.deadlineHeader != ""; !limited && a.number == 0 {
+	deadline, limited := a.x.Deadline()
+	if limited = limited && t.deadlineHeader != ""; !limited && a.number == 0 {
 		return out
 	}
-	out.Header = make(http.Header, len(a.req.Header)+2)
-	for name, values := range a.req.Header {
+	out.Header = make(http.Header, len(req.Header)+2)
+	for name, values := range req.Header {
 		// The values are shared, with no room behind them to append to.
 		out.Header[name] = values[:len(values):len(values)]
 	}
 	if limited {
-		a.values[0] = a.t.timeLeft(time.Until(deadline))
-		out.Header[a.t.deadlineHeader] = a.values[0:1:1]
+		a.values[0] = t.timeLeft(deadline.Sub(a.x.began) - now)
+		out.Header[t.deadlineHeader] = a.values[0:1:1]
 	}
 	if a.number > 0 {
 		a.values[1] = strconv.Itoa(a.number)
@@ -126,7 +121,6 @@ func (a *attempt) outgoing(reqBody io.ReadCloser) *http.Request {
 
 // receive takes the response over.
 func (a *attempt) receive(resp *http.Response) {
-	a.clock.answer()
 	a.resp, a.body = resp, resp.Body
 	switch {
 	case resp.Body == nil:
@@ -141,11 +135,10 @@ func (a *attempt) receive(resp *http.Response) {
 		a.upgraded = true
 		a.clock.stop()
 		resp.Body = (*upgraded)(a)
-		a.passes.leave(breakerGate, nil)
+		a.passes.leave(&a.clock, breakerGate, nil)
 	default:
 		resp.Body = (*body)(a)
-		a.answered.Store(true)
-		if a.clock.Err() != nil { // and it may have ended too early for contextEnded
+		if a.clock.answer() { // and did not call contextEnded, because it was too early
 			a.contextEnded()
 		}
 	}
@@ -155,25 +148,22 @@ func (a *attempt) receive(resp *http.Response) {
 // of it where a time limit of the Transport was the reason.
 func (a *attempt) end(err error) error {
 	err = a.explain(err)
-	if !a.over.Swap(true) {
+	if !a.over.Load() && !a.over.Swap(true) {
 		defer a.clock.end()
 		a.leave(err)
 	}
 	return err
 }
 
-// leave leaves the gates, once.
+// leave leaves the gates.
 func (a *attempt) leave(err error) {
-	if a.left.Swap(true) {
-		return
-	}
 	// The user's Classify may panic: the attempt counts as failed then.
 	outcome, verdict := stability.Failure, stability.ErrNoReturn
 	defer func() {
 		if a.sent {
-			a.t.limits.count(a.clock.Context, outcome, a.clock.ended())
+			a.x.t.limits.count(&a.clock, outcome)
 		}
-		a.passes.leave(0, verdict)
+		a.passes.leave(&a.clock, 0, verdict)
 	}()
 	switch {
 	case err == stability.ErrNoReturn: //nolint:errorlint // The sentinel itself.
@@ -191,7 +181,7 @@ func (a *attempt) judge(err error) stability.Outcome {
 		errors.Is(a.clock.Err(), context.Canceled) || a.resp == nil && a.uploadFailed.Load()) {
 		return stability.Ignored
 	}
-	return a.t.cfg.Classify(a.resp, err)
+	return a.x.t.cfg.Classify(a.resp, err)
 }
 
 // explain says in err whose time limit it was, where it was one of the
@@ -201,21 +191,21 @@ func (a *attempt) explain(err error) error {
 		return err
 	}
 	var after time.Duration
-	switch a.clock.ended() {
+	switch a.clock.endedBy() {
 	case byLimit:
-		after = a.t.timeout
+		after = a.x.t.timeout
 	case byPatience:
 		after = a.clock.patience
 	default:
 		return err
 	}
-	return &timeout.Error{Name: a.t.cfg.Name, Key: a.key, After: after, Err: err}
+	return &timeout.Error{Name: a.x.t.cfg.Name, Key: a.x.key, After: after, Err: err}
 }
 
 // contextEnded gives back what a caller took who neither reads nor closes the body:
 // the connection is gone, and a Read will say so if there ever is one.
 func (a *attempt) contextEnded() {
-	if a.answered.Load() && !a.closing.Load() && a.reading.Load() == 0 {
+	if !a.upgraded && !a.closing.Load() {
 		_ = a.end(errAbandoned)
 	}
 }

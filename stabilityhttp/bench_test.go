@@ -1,8 +1,10 @@
 package stabilityhttp_test
 
 import (
+	"context"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -57,6 +59,29 @@ func BenchmarkClient(b *testing.B) {
 			})
 		})
 		base.CloseIdleConnections()
+	}
+}
+
+// BenchmarkOverhead is what all guards cost, without the request: the base answers at
+// once, after it has derived a context as net/http does.
+func BenchmarkOverhead(b *testing.B) {
+	resp := http.Response{StatusCode: http.StatusOK, ProtoMajor: 1, Header: http.Header{}}
+	rt := stabilityhttp.NewTransport(roundTripper(func(req *http.Request) (*http.Response, error) {
+		_, cancel := context.WithCancelCause(req.Context())
+		cancel(nil)
+		answer := resp
+		answer.Body = io.NopCloser(strings.NewReader(""))
+		return &answer, nil
+	}), stabilityhttp.TransportConfig{})
+	req, buf := newRequest(b, http.MethodGet, bubbleURL, nil), make([]byte, 1)
+	b.ReportAllocs()
+	for b.Loop() {
+		resp, err := rt.RoundTrip(req)
+		if err != nil {
+			b.Fatal(err)
+		}
+		_, _ = resp.Body.Read(buf)
+		_ = resp.Body.Close()
 	}
 }
 

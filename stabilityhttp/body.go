@@ -21,25 +21,26 @@ type body attempt
 // Read implements [io.Reader].
 func (b *body) Read(p []byte) (int, error) {
 	a := (*attempt)(b)
-	n, err := a.read(p)
+	returned := false
+	defer func() {
+		if !returned { // the base's body panicked
+			_ = a.clock.hasRead()
+		}
+	}()
+	a.clock.read()
+	n, err := a.body.Read(p)
+	returned = true
 	switch {
 	case err == io.EOF: //nolint:errorlint // An io.Reader never wraps it.
 		_ = a.end(nil)
 	case err != nil:
 		err = a.end(err)
-	case a.clock.rest(true):
+	case a.clock.hasRead():
 		// contextEnded left it to this Read to tell how the attempt ended, and nobody
 		// knows whether there is another.
 		_ = a.end(a.clock.Err())
 	}
 	return n, err
-}
-
-func (a *attempt) read(p []byte) (int, error) {
-	a.reading.Add(1)
-	defer a.reading.Add(-1)
-	a.clock.wait(true)
-	return a.body.Read(p)
 }
 
 // Close implements [io.Closer]. Where the rest of the body is short and has arrived,
@@ -59,7 +60,7 @@ func (b *body) Close() error {
 // where that lets the connection live on: one of HTTP/2 does in any case.
 func (a *attempt) drain() {
 	defer func() { _ = a.end(nil) }() // also when the base's body panics
-	if a.over.Load() || a.reading.Load() > 0 || a.resp.ProtoMajor != 1 || a.clock.Err() != nil {
+	if a.over.Load() || a.clock.isRead() || a.resp.ProtoMajor != 1 || a.clock.Err() != nil {
 		return
 	}
 	a.clock.hurry(drainFor)
@@ -91,9 +92,9 @@ type upload struct {
 
 // Read implements [io.Reader].
 func (u *upload) Read(p []byte) (int, error) {
-	u.a.clock.rest(false)
+	u.a.clock.rest()
 	n, err := u.ReadCloser.Read(p)
-	u.a.clock.wait(false)
+	u.a.clock.resume()
 	if err != nil && err != io.EOF && !u.closed.Load() { //nolint:errorlint // As of io.Reader.
 		u.a.uploadFailed.Store(true) // by itself, and not because it was closed
 	}

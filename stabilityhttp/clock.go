@@ -3,6 +3,7 @@ package stabilityhttp
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,27 +15,40 @@ import (
 // timer, which would cost more allocations than all the rest of a Transport, and
 // could not tell waiting for the server from waiting for the caller. It knows
 // AfterFunc, so that the contexts which net/http derives from it need no goroutine.
+//
+// It measures from when the exchange began, which takes half of what it takes to
+// read the time of day, and a third of the room. Done and Err, which the gates and the
+// context package ask for several times in a request, take no lock there.
 type clock struct {
-	context.Context               // its values
-	deadline        time.Time     // of the call, never later than the caller's; zero: none
-	patience        time.Duration // 0: endless
-	owner           *attempt      // is told when the context ends before the attempt
+	context.Context          // its values
+	owner           *attempt // is told when the context ends before the attempt
+	patience        time.Duration
 
+	state    atomic.Uint32 // one of those below, written under mu
 	mu       sync.Mutex
 	parent   context.Context // it ends when that does
-	limit    time.Time       // when the timer ends the context; zero: it does not, the parent may
+	limit    time.Duration   // when the timer ends the context; 0: it does not, the parent may
 	hurried  bool            // limit is not that of the call
-	since    time.Time       // when the present wait for the server began; zero: none
 	answered bool            // the headers have come
-	err      error
+	waiting  bool            // for the server, and not endlessly
+	since    time.Duration   // when it began to wait
+	reading  int             // calls of Read under way, and those that ended the attempt
 	cause    cause
-	done     chan struct{} // nil until somebody asks
-	timer    *time.Timer   // nil until somebody asks for done
-	rings    time.Time     // when timer does; zero: it does not
+	err      error         // set before state is ended
+	done     chan struct{} // set before state is running
+	timer    *time.Timer   // nil until there is something to wait for
+	rings    time.Duration // when timer does; 0: it does not
 	unhook   func() bool   // from the parent
 	hooks    []func()
 	first    [1]func() // room for hooks
 }
+
+// The states of a clock.
+const (
+	idle    = iota // it ends with its parent only
+	running        // since it was sent, or somebody waited for it
+	ended
+)
 
 // cause is what ended a clock.
 type cause uint8
@@ -45,44 +59,61 @@ const (
 	byPatience
 )
 
+// set makes the clock that of an attempt in ctx.
+func (c *clock) set(ctx context.Context, owner *attempt) {
+	c.Context, c.parent, c.owner = ctx, ctx, owner
+	c.limit, c.patience = owner.x.limit, owner.x.t.patience
+}
+
+func (c *clock) now() time.Duration { return time.Since(c.owner.x.began) }
+
 // Deadline implements [context.Context].
-func (c *clock) Deadline() (time.Time, bool) { return c.deadline, !c.deadline.IsZero() }
+func (c *clock) Deadline() (time.Time, bool) { return c.owner.x.Deadline() }
 
 // Done implements [context.Context].
 func (c *clock) Done() <-chan struct{} {
+	if c.state.Load() == running {
+		return c.done
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.done == nil {
-		c.done = make(chan struct{})
-		if c.err != nil {
-			close(c.done)
-			return c.done
-		}
-		c.hook()
-		c.wind()
+		c.run(c.now())
 	}
 	return c.done
 }
 
-// Err implements [context.Context]. Until somebody asks for Done there is no timer,
-// and it looks at the time itself; but not for the gates, which wait on Done if they
-// wait.
+// Err implements [context.Context]. Before it waits on Done, a gate hears of the
+// parent only. Somebody who does not wait hears of a time that is over, and need
+// not give the timer the chance to say so.
 func (c *clock) Err() error {
+	switch c.state.Load() {
+	case idle:
+		return c.Context.Err() // still the parent: only an answered attempt has another
+	case ended:
+		return c.err
+	}
 	c.mu.Lock()
-	if c.err == nil && c.done == nil {
-		if err := c.parent.Err(); err != nil {
-			c.mu.Unlock()
-			return err
-		}
-		if c.owner.sent {
-			if by, over := c.over(time.Now()); over {
-				c.endLocked(context.DeadlineExceeded, by)
-				c.mu.Lock()
-			}
+	if c.err == nil {
+		if by, over := c.over(c.now()); over {
+			c.endLocked(context.DeadlineExceeded, by)
+			return c.err
 		}
 	}
 	defer c.mu.Unlock()
 	return c.err
+}
+
+// run makes the clock run. The caller holds mu, and done is nil.
+func (c *clock) run(now time.Duration) {
+	c.done = make(chan struct{})
+	if c.err != nil {
+		close(c.done)
+		return
+	}
+	c.hook()
+	c.wind(now)
+	c.state.Store(running)
 }
 
 // hook waits for the parent.
@@ -111,9 +142,11 @@ func (c *clock) adopt(parent context.Context) bool {
 // its own on to those derived from it, and nobody else calls it. It gives them no
 // way to be forgotten: they are a few, the base's own, and go with the attempt.
 func (c *clock) AfterFunc(f func()) (stop func() bool) {
-	c.Done() // the clock has to run
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.done == nil {
+		c.run(c.now())
+	}
 	if c.err != nil {
 		go f()
 		return cannotStop
@@ -127,88 +160,134 @@ func (c *clock) AfterFunc(f func()) (stop func() bool) {
 
 func cannotStop() bool { return false }
 
-// wait notes that the attempt waits for the server from now on. An upload that runs
-// on after the answer does not ask for it.
-func (c *clock) wait(answered bool) {
+// begin notes that the attempt is sent and waits for the server from now on.
+func (c *clock) begin() (now time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now = c.now()
+	c.waiting, c.since = c.patience > 0, now
+	switch {
+	case c.done == nil: // the base is sure to ask for it
+		c.run(now)
+	case c.err == nil:
+		c.wind(now)
+	}
+	return now
+}
+
+// rest notes that the attempt waits for the caller's upload, and not for the server.
+func (c *clock) rest() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.answered {
+		c.waiting = false
+	}
+}
+
+// resume notes that the attempt waits for the server again, but for an upload that
+// runs on after the answer.
+func (c *clock) resume() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.answered {
+		c.wait()
+	}
+}
+
+// wait notes that the attempt waits for the server from now on. The caller holds mu.
+func (c *clock) wait() {
 	if c.patience == 0 {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.answered != answered {
-		return
-	}
-	c.since = time.Now()
-	if c.done != nil && c.err == nil && (c.rings.IsZero() || c.rings.Sub(c.since) > c.patience) {
-		c.wind()
+	now := c.now()
+	c.waiting, c.since = true, now
+	if c.err == nil && (c.rings == 0 || c.rings-now > c.patience) {
+		c.wind(now)
 	}
 }
 
-// rest notes that the attempt does not wait for the server any more, and reports
-// whether the context has ended. The timer runs on, because to stop it and start it
-// again for every piece of a body costs more than to let it ring for nothing.
-func (c *clock) rest(answered bool) (ended bool) {
+// answer notes that the headers have come, and reports whether the context ended
+// before.
+func (c *clock) answer() (ended bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.answered == answered {
-		c.since = time.Time{}
-	}
+	c.answered, c.waiting = true, false
 	return c.err != nil
 }
 
-// answer notes that the headers have come.
-func (c *clock) answer() {
+// read notes that the caller reads the body, and waits for the server.
+func (c *clock) read() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.answered, c.since = true, time.Time{}
+	c.reading++
+	c.wait()
+}
+
+// hasRead notes that a read which is not the last has come back, and reports whether
+// the context has ended. The timer runs on, because to stop it and start it again
+// for every piece of a body costs more than to let it ring for nothing.
+func (c *clock) hasRead() (ended bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reading--
+	c.waiting = false
+	return c.err != nil
+}
+
+// isRead reports whether the caller is reading the body.
+func (c *clock) isRead() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.reading > 0
 }
 
 // stop leaves the context to its parent.
 func (c *clock) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.answered, c.since, c.limit = true, time.Time{}, time.Time{}
+	c.answered, c.waiting, c.limit = true, false, 0
 }
 
 // wind sets the timer to the next moment at which the clock may have to end.
-func (c *clock) wind() {
+func (c *clock) wind(now time.Duration) {
 	next := c.limit
-	if !c.since.IsZero() {
-		if end := c.since.Add(c.patience); next.IsZero() || end.Before(next) {
+	if c.waiting {
+		if end := c.since + c.patience; next == 0 || end < next {
 			next = end
 		}
 	}
 	c.rings = next
 	switch {
-	case next.IsZero():
+	case next == 0:
 	case c.timer == nil:
-		c.timer = time.AfterFunc(time.Until(next), c.ring)
+		c.timer = time.AfterFunc(next-now, c.ring)
 	default:
-		c.timer.Reset(time.Until(next))
+		c.timer.Reset(next - now)
 	}
 }
 
 func (c *clock) ring() {
 	c.mu.Lock()
 	if c.err == nil {
-		if by, over := c.over(time.Now()); over {
+		now := c.now()
+		if by, over := c.over(now); over {
 			c.endLocked(context.DeadlineExceeded, by)
 			return
 		}
-		c.wind()
+		c.wind(now)
 	}
 	c.mu.Unlock()
 }
 
 // over reports whether the time is over, and what for.
-func (c *clock) over(now time.Time) (by cause, over bool) {
+func (c *clock) over(now time.Duration) (by cause, over bool) {
 	switch {
-	case !c.limit.IsZero() && !now.Before(c.limit):
+	case c.limit != 0 && now >= c.limit:
 		if c.hurried {
 			return byOthers, true
 		}
 		return byLimit, true
-	case !c.since.IsZero() && now.Sub(c.since) >= c.patience:
+	case c.waiting && now-c.since >= c.patience:
 		return byPatience, true
 	}
 	return byOthers, false
@@ -232,13 +311,14 @@ func (c *clock) endLocked(err error, by cause) {
 		return
 	}
 	c.err, c.cause = err, by
+	c.state.Store(ended)
 	if c.done != nil {
 		close(c.done)
 	}
 	if c.timer != nil {
 		c.timer.Stop()
 	}
-	hooks, unhook := c.hooks, c.unhook
+	hooks, unhook, unread := c.hooks, c.unhook, c.answered && c.reading == 0
 	c.hooks = nil
 	c.mu.Unlock()
 
@@ -248,11 +328,13 @@ func (c *clock) endLocked(err error, by cause) {
 	for _, f := range hooks {
 		f()
 	}
-	c.owner.contextEnded()
+	if unread {
+		c.owner.contextEnded()
+	}
 }
 
-// ended returns what ended the context.
-func (c *clock) ended() cause {
+// endedBy returns what ended the context.
+func (c *clock) endedBy() cause {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.cause
@@ -266,10 +348,11 @@ func (c *clock) hurry(d time.Duration) {
 	if c.err != nil {
 		return
 	}
-	if end := time.Now().Add(d); c.limit.IsZero() || end.Before(c.limit) {
+	now := c.now()
+	if end := now + d; c.limit == 0 || end < c.limit {
 		c.limit, c.hurried = end, true
 	}
-	c.wind()
+	c.wind(now)
 }
 
 // String names the context as those of the context package do. Without it, fmt

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,11 +25,11 @@ const longestPushback = time.Minute
 // and each attempt has its own clock.
 type exchange struct {
 	context.Context
-	deadline time.Time
-	limit    time.Time // deadline, where it is the Transport's and not the caller's
+	began time.Time
+	limit time.Duration // after which the Transport's deadline is; 0: the caller's, if any, is earlier
 
 	t    *Transport
-	req  *http.Request
+	req  *http.Request // the caller's
 	key  string
 	sent atomic.Int32   // how often
 	resp *http.Response // of the last attempt; nil: there was none
@@ -39,24 +38,22 @@ type exchange struct {
 }
 
 // Deadline implements [context.Context].
-func (x *exchange) Deadline() (time.Time, bool) { return x.deadline, !x.deadline.IsZero() }
+func (x *exchange) Deadline() (time.Time, bool) {
+	if x.limit > 0 {
+		return x.began.Add(x.limit), true
+	}
+	return x.Context.Deadline()
+}
 
 func (t *Transport) exchange(req *http.Request) (*http.Response, error) {
 	x := &exchange{Context: req.Context(), t: t, req: req}
 	defer x.closeUnsent()
 	x.key = t.cfg.Key(req)
-	x.deadline, _ = x.Context.Deadline()
-	if t.timeout > 0 {
-		if end := time.Now().Add(t.timeout); x.deadline.IsZero() || end.Before(x.deadline) {
-			x.deadline, x.limit = end, end
-		}
+	x.began = time.Now()
+	if deadline, ok := x.Context.Deadline(); !ok || deadline.Sub(x.began) > t.timeout {
+		x.limit = t.timeout
 	}
-	r := runners.Get().(*runner)
-	r.x = x
-	err := t.retry.Run(x, r.run)
-	r.x = nil
-	runners.Put(r) // and not after a panic
-	return x.result(err)
+	return x.result(t.retry.Run(x, x.try))
 }
 
 // closeUnsent closes the body of a request that was not even tried. From then on an
@@ -66,19 +63,6 @@ func (x *exchange) closeUnsent() {
 		closeBody(x.req.Body)
 	}
 }
-
-// A runner is the function that a Retry runs, to be used again for one exchange
-// after another: no Retry calls it after Run has returned.
-type runner struct {
-	x   *exchange
-	run func(context.Context) error
-}
-
-var runners = sync.Pool{New: func() any {
-	r := new(runner)
-	r.run = func(ctx context.Context) error { return r.x.try(ctx) }
-	return r
-}}
 
 // try makes an attempt, or two of them side by side.
 func (x *exchange) try(ctx context.Context) (err error) {
@@ -103,8 +87,8 @@ func (x *exchange) send(ctx context.Context) (*http.Response, error) {
 			}
 		}
 	}
-	a.t, a.key, a.req, a.number = x.t, x.key, x.req, x.attemptNumber(ctx)
-	a.clock = clock{Context: ctx, parent: ctx, deadline: x.deadline, limit: x.limit, patience: x.t.patience, owner: a}
+	a.x, a.number = x, x.attemptNumber(ctx)
+	a.clock.set(ctx, a)
 	resp, err := a.send(body)
 	if err != nil {
 		return nil, x.failed(a, err)
@@ -113,8 +97,10 @@ func (x *exchange) send(ctx context.Context) (*http.Response, error) {
 		return resp, nil
 	}
 	wait, _ := pushback(resp.Header, time.Now())
-	if wait > longestPushback && x.deadline.IsZero() {
-		return resp, nil
+	if wait > longestPushback {
+		if _, limited := x.Deadline(); !limited {
+			return resp, nil
+		}
 	}
 	// Whether another attempt is made is for the retry to say. If so, the response
 	// is discarded before the pause, in which it must not take up anything at the
@@ -139,7 +125,7 @@ func (x *exchange) retryable(resp *http.Response) bool {
 // failed returns what the retry is told about an attempt without a response.
 func (x *exchange) failed(a *attempt, err error) error {
 	switch {
-	case x.t.retry == nil, errors.Is(err, stability.ErrRejected), a.clock.ended() == byLimit, a.uploadFailed.Load(),
+	case x.t.retry == nil, errors.Is(err, stability.ErrRejected), a.clock.endedBy() == byLimit, a.uploadFailed.Load(),
 		x.Context.Err() != nil, isCanceled(x.req), !x.t.cfg.Retryable(x.req, nil, err):
 		return err
 	case !x.replayable():

@@ -1,7 +1,6 @@
 package stabilityhttp
 
 import (
-	"context"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -47,13 +46,13 @@ func newLimits(cfg TransportConfig, patience time.Duration) *limits {
 }
 
 // count counts an attempt that was sent and has ended.
-func (l *limits) count(ctx context.Context, o stability.Outcome, by cause) {
-	if o != stability.Failure || by == byOthers {
+func (l *limits) count(c *clock, o stability.Outcome) {
+	if o != stability.Failure || c.endedBy() == byOthers {
 		l.tally.Count(o)
 		return
 	}
 	l.exceeded.Add(1)
-	telemetry.Event(ctx, "stability.timeout.exceeded", limitsPolicy, l.name, func() []attribute.KeyValue {
+	telemetry.Event(c.Context, "stability.timeout.exceeded", limitsPolicy, l.name, func() []attribute.KeyValue {
 		return []attribute.KeyValue{telemetry.KeyError.String(exceededType)}
 	})
 }

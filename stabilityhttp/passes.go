@@ -19,37 +19,35 @@ const (
 // given back exactly once, whatever panics on the way.
 type passes struct {
 	n    int // gates passed and not yet left
-	held [gates]struct {
-		ctx       context.Context //nolint:containedctx // Release is told it.
-		admission stability.Admission
-	}
+	held [gates]stability.Admission
 }
 
-// enter passes the gates. When one refuses, those already passed are still to be
-// left.
+// enter passes the gates, none of which gives a call another context than it came
+// with. When one refuses, those already passed are still to be left.
 func (p *passes) enter(ctx context.Context, gates [gates]stability.Admitter) error {
 	for _, g := range gates {
-		inside, a, err := g.Admit(ctx)
+		_, a, err := g.Admit(ctx)
 		if err != nil {
 			return err
 		}
-		to := &p.held[p.n]
-		to.ctx, to.admission = inside, a
+		p.held[p.n] = a
 		p.n++
 	}
 	return nil
 }
 
 // leave gives back all but the first keep of the gates, innermost first, and tells
-// them how the call ended.
-func (p *passes) leave(keep int, verdict error) {
-	if p.n <= keep {
-		return
+// them how the call in ctx ended.
+func (p *passes) leave(ctx context.Context, keep int, verdict error) {
+	defer func() {
+		if p.n > keep { // a gate panicked, on behalf of a user's function
+			p.leave(ctx, keep, verdict)
+		}
+	}()
+	for p.n > keep {
+		p.n--
+		_ = p.held[p.n].Done(ctx, verdict)
 	}
-	defer p.leave(keep, verdict) // also when a gate panics, on behalf of a user's function
-	p.n--
-	from := &p.held[p.n]
-	_ = from.admission.Done(from.ctx, verdict)
 }
 
 // A verdict is what gates are told about a call in place of its error: how it ended
