@@ -24,6 +24,23 @@ func BenchmarkFree(b *testing.B) {
 	run(b, bulkhead.New(bulkhead.Config{Limit: 1000}), ok)
 }
 
+// BenchmarkFreeAdmitted is the way of a bulkhead in a chain.
+func BenchmarkFreeAdmitted(b *testing.B) {
+	h := bulkhead.New(bulkhead.Config{Limit: 1000})
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			ctx, a, _ := h.Admit(context.Background())
+			_ = a.Run(ctx, ok)
+		}
+	})
+}
+
+// BenchmarkFew is more permits than callers, and too few for shelves.
+func BenchmarkFew(b *testing.B) {
+	run(b, bulkhead.New(bulkhead.Config{Limit: 60}), ok)
+}
+
 func BenchmarkFull(b *testing.B) {
 	h := bulkhead.New(bulkhead.Config{Limit: 1})
 	pass := enter(b, h)
@@ -35,6 +52,21 @@ func BenchmarkFull(b *testing.B) {
 func BenchmarkContended(b *testing.B) {
 	b.SetParallelism(16)
 	run(b, bulkhead.New(bulkhead.Config{Limit: 2, Queue: 1 << 20}), yield)
+}
+
+// BenchmarkContendedCancelable is BenchmarkContended where a caller could also leave
+// the queue.
+func BenchmarkContendedCancelable(b *testing.B) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	h := bulkhead.New(bulkhead.Config{Limit: 2, Queue: 1 << 20})
+	b.SetParallelism(16)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			_ = h.Run(ctx, yield)
+		}
+	})
 }
 
 // BenchmarkContendedChannel is what BenchmarkContended is measured against.

@@ -80,22 +80,39 @@ func (c Config) Validate() error {
 type Bulkhead struct {
 	*settings
 
-	// word is how many permits are in use, and the flag waiting while calls wait.
-	// Without waiters a permit is taken and given back by one compare-and-swap;
-	// with them, under mu, so that nobody overtakes the queue.
-	word    atomic.Int64
-	limit   atomic.Int64
+	word    atomic.Uint64
+	limit   atomic.Uint32
 	shelves shelves
 
-	mu    sync.Mutex
-	queue queue
-	drain drain
+	mu        sync.Mutex
+	succeeded uint64 // calls, in addition to those that word and shelves count
+	queue     queue
+	drain     drain
 
-	tally telemetry.Tally
+	tally telemetry.Tally // of calls that are not counted with their permit
 	full  stability.Rejection
 }
 
-const waiting = 1 << 62
+// The word of a Bulkhead has all that an ordinary call changes, so that its way in
+// is one atomic operation and its way out another one:
+//
+//	bits 0 to 29   how many permits are in use
+//	bit 30         the flag waiting, set while calls wait
+//	bits 32 to 63  how many calls succeeded since the last fold
+//
+// Without waiters a permit is taken by a compare-and-swap, and an addition gives it
+// back and counts the call. With waiters both are done under mu, so that nobody
+// overtakes the queue. Only the commonest outcome is counted in this way, that of a
+// call without an error which no Classifier of the user's judges.
+const (
+	permits = maxLimit
+	waiting = 1 << 30 // larger than any limit
+	success = 1 << 32
+	// foldAt is the count of successes at which whoever is to count another one folds.
+	// The room above it is for those who saw a smaller count and are just about to add
+	// to it: more than there can be goroutines.
+	foldAt = success << 30
+)
 
 // New returns a bulkhead. It panics with the error of [Config.Validate] when cfg
 // is not usable.
@@ -109,7 +126,7 @@ func New(cfg Config) *Bulkhead {
 func newBulkhead(s *settings, key string) *Bulkhead {
 	b := &Bulkhead{settings: s}
 	b.tally.Sum = s.sum
-	b.limit.Store(int64(s.cfg.Limit))
+	b.limit.Store(uint32(s.cfg.Limit)) //nolint:gosec // Validate has seen it.
 	b.full = stability.Rejection{Policy: policy, Name: s.cfg.Name, Key: key, Reason: ErrFull}
 	return b
 }
@@ -126,7 +143,9 @@ func (b *Bulkhead) Run(ctx context.Context, fn func(context.Context) error) erro
 	if err := b.acquire(ctx); err != nil {
 		return err
 	}
-	return b.admission().Run(ctx, fn)
+	c := call{b: b, ctx: ctx}
+	defer c.abort()
+	return c.end(fn(ctx))
 }
 
 // Enter is [Bulkhead.Run] for a call that outlives a function: the permit is held
@@ -147,11 +166,7 @@ func (b *Bulkhead) Admit(ctx context.Context) (context.Context, stability.Admiss
 	if err := b.acquire(ctx); err != nil {
 		return ctx, stability.Admission{}, err
 	}
-	return ctx, b.admission(), nil
-}
-
-func (b *Bulkhead) admission() stability.Admission {
-	return stability.Admission{Gate: (*releaser)(b)}
+	return ctx, stability.Admission{Gate: (*releaser)(b)}, nil
 }
 
 // acquire takes a permit, or returns why not.
@@ -159,30 +174,27 @@ func (b *Bulkhead) acquire(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if b.tryAcquire() {
+	turn := b.shelves.turn.Load()
+	if turn&1 != 0 && b.shelves.take() {
 		return nil
-	}
-	return b.acquireSlow(ctx)
-}
-
-// tryAcquire takes a permit if one is free and nobody waits for it.
-func (b *Bulkhead) tryAcquire() bool {
-	if b.shelves.take() {
-		return true
 	}
 	for collided := false; ; collided = true {
 		w := b.word.Load()
-		// waiting is larger than any limit.
-		if w >= b.limit.Load() {
-			return false
+		if uint32(w) >= b.limit.Load() { //nolint:gosec // Cuts off the count.
+			break
 		}
 		if b.word.CompareAndSwap(w, w+1) {
 			if collided {
 				b.lend()
 			}
-			return true
+			return nil
 		}
 	}
+	// Where no shelf was in use since turn was read, word was the truth.
+	if b.cfg.Queue == 0 && turn&1 == 0 && b.shelves.turn.Load() == turn {
+		return b.reject(ctx, &b.full)
+	}
+	return b.acquireSlow(ctx)
 }
 
 // releaser is the side of a Bulkhead that admissions come back to.
@@ -190,17 +202,57 @@ type releaser Bulkhead
 
 // Release implements [stability.Releaser].
 func (r *releaser) Release(ctx context.Context, _ int64, err error) error {
-	b := (*Bulkhead)(r)
-	b.release()
-	b.tally.Judge(ctx, b.cfg.Classify, err)
+	(*Bulkhead)(r).settle(ctx, err)
 	return err
 }
 
-func (b *Bulkhead) release() {
-	if n := b.shelves.put(); n > 0 && b.word.Add(-n)&waiting != 0 {
-		b.mu.Lock()
-		b.grant()
-		b.mu.Unlock()
+// settle gives back the permit of a call that ended, and counts the call.
+func (b *Bulkhead) settle(ctx context.Context, err error) {
+	if err != nil || b.cfg.Classify != nil {
+		b.release(0)
+		b.tally.Judge(ctx, b.cfg.Classify, err)
+		return
+	}
+	b.release(success)
+	if b.sum != nil {
+		b.sum.Count(stability.Success)
+	}
+}
+
+// release gives a permit back and counts: success or 0.
+func (b *Bulkhead) release(count uint64) {
+	if b.shelve(count) {
+		return
+	}
+	if b.word.Load()&(waiting|foldAt) == 0 {
+		b.giveBack(count)
+		return
+	}
+	b.mu.Lock()
+	b.fold()
+	b.succeeded += count / success
+	b.unlock(1)
+}
+
+// giveBack is the release of a call that saw nobody waiting.
+func (b *Bulkhead) giveBack(count uint64) {
+	if b.word.Add(count-1)&waiting != 0 { // since just now
+		b.serve()
+	}
+}
+
+// serve hands permits that are free to those who wait.
+func (b *Bulkhead) serve() {
+	b.mu.Lock()
+	b.unlock(0)
+}
+
+// fold makes room in word for the count of successes. The caller holds mu, as does
+// who reads the count.
+func (b *Bulkhead) fold() {
+	if n := b.word.Load() / success; n >= foldAt/success {
+		b.word.Add(-(n * success))
+		b.succeeded += n
 	}
 }
 
@@ -216,10 +268,9 @@ func (b *Bulkhead) SetLimit(limit int) error {
 		return fmt.Errorf("bulkhead: limit %d is not from 1 to %d", limit, maxLimit)
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.reclaim()
-	b.limit.Store(int64(limit))
-	b.grant()
+	b.limit.Store(uint32(limit))
+	b.unlock(0)
 	return nil
 }
 
@@ -239,17 +290,24 @@ func (b *Bulkhead) Stats() Stats {
 		return Stats{}
 	}
 	s := b.now()
-	s.Calls = b.tally.Calls()
+	others := b.tally.Calls()
+	others.Succeeded += s.Succeeded
+	s.Calls = others
 	return s
 }
 
-// now is Stats without the counts.
+// now is Stats without what tally counts.
 func (b *Bulkhead) now() Stats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	// Counts only grow, but for what moves from one to another, and that takes mu: here
+	// no call is missed, and none seen twice.
+	w := b.word.Load()
+	free, succeeded := b.shelves.sum()
 	return Stats{
+		Calls:      stability.Calls{Succeeded: int64(b.succeeded + w/success + succeeded)}, //nolint:gosec // It would take centuries.
 		Limit:      int(b.limit.Load()),
-		InUse:      int(max(b.word.Load()&^waiting-b.shelves.free(), 0)), // not read at one instant
+		InUse:      max(int(w&permits)-free, 0), // not read at one instant
 		Queued:     b.queue.len,
 		QueueLimit: b.cfg.Queue,
 	}
@@ -258,10 +316,15 @@ func (b *Bulkhead) now() Stats {
 // Do is [Bulkhead.Run] for a function that returns a value. Where the call was
 // refused the value is the zero T.
 func Do[T any](ctx context.Context, b *Bulkhead, fn func(context.Context) (T, error)) (T, error) {
-	ctx, a, err := b.Admit(ctx)
-	if err != nil {
+	if b == nil {
+		return fn(ctx)
+	}
+	if err := b.acquire(ctx); err != nil {
 		var zero T
 		return zero, err
 	}
-	return stability.DoAdmitted(ctx, a, fn)
+	c := call{b: b, ctx: ctx}
+	defer c.abort()
+	v, err := fn(ctx)
+	return v, c.end(err)
 }

@@ -10,24 +10,30 @@ import (
 // taken there. Goroutines on different cores use different shelves, and do not
 // wait for one another's cache line as they do for the one of word.
 type shelf struct {
-	free atomic.Int64
+	// word is how many permits lie here, in the place that they have in the word of a
+	// Bulkhead, and how many calls that put one here succeeded.
+	word atomic.Uint64
 	_    [120]byte
 }
 
 // shelves lets a bulkhead with many permits and few in use be entered by all cores
 // at once. It begins when two callers collide on word, and ends before anything
 // is decided for lack of permits: whoever finds none in word, wants to queue, or
-// changes the limit, first calls reclaim. So nobody is refused or waits while a
-// permit lies on a shelf, and word alone is the truth from then on.
+// changes the limit, first calls reclaim, or has seen by turn that there is nothing
+// to reclaim. So nobody is refused or waits while a permit lies on a shelf, and word
+// alone is the truth from then on.
 //
 // Why none is lost: a release puts its permit on a shelf and then looks whether
 // shelves are still in use; reclaim ends their use and then empties them. Atomic
 // operations have one order, so a permit that reclaim does not see is seen by the
-// release that put it there, which carries it to word itself.
+// release that put it there, which carries it to word itself. With a permit goes the
+// count of its call: whoever moves one, moves both, under Bulkhead.mu.
 type shelves struct {
-	inUse    atomic.Pointer[[]shelf] // nil: not now
-	sweeping atomic.Bool             // no longer in use, and not yet all in word
-	all      []shelf                 // kept for the next time; guarded by Bulkhead.mu
+	inUse atomic.Pointer[[]shelf] // nil: not now
+	// turn grows by one when a use begins, and by one when all is in word again. While
+	// it stays the same even number, word has every permit that is free.
+	turn atomic.Uint32
+	all  []shelf // kept for the next time; guarded by Bulkhead.mu
 }
 
 // perShelf bounds the permits on a shelf, and with it how many a reclaim moves.
@@ -39,42 +45,54 @@ func (s *shelves) take() bool {
 	if all == nil {
 		return false
 	}
-	free := &(*all)[stripe.Pick(len(*all))].free
-	n := free.Load()
-	return n > 0 && free.CompareAndSwap(n, n-1)
+	word := &(*all)[stripe.Pick(len(*all))].word
+	w := word.Load()
+	return w&permits > 0 && word.CompareAndSwap(w, w-1)
 }
 
-// put puts a permit on the caller's shelf, if shelves are used and it has room. It
-// returns how many permits the caller must carry to word.
-func (s *shelves) put() (carry int64) {
-	all := s.inUse.Load()
-	if all == nil {
-		return 1
-	}
-	free := &(*all)[stripe.Pick(len(*all))].free
-	n := free.Load()
-	if n >= perShelf || !free.CompareAndSwap(n, n+1) {
-		return 1
-	}
-	if s.inUse.Load() == nil {
-		return free.Swap(0)
-	}
-	return 0
-}
-
-// free returns how many permits are on shelves. The caller holds Bulkhead.mu.
-func (s *shelves) free() (n int64) {
+// sum returns how many permits are on shelves, and how many successes are counted
+// there. The caller holds Bulkhead.mu.
+func (s *shelves) sum() (free int, succeeded uint64) {
 	for i := range s.all {
-		n += s.all[i].free.Load()
+		w := s.all[i].word.Load()
+		free += int(w & permits)
+		succeeded += w / success
 	}
-	return n
+	return free, succeeded
+}
+
+// shelve gives a permit back, and counts, on the caller's shelf, if shelves are used
+// and it has room.
+func (b *Bulkhead) shelve(count uint64) bool {
+	all := b.shelves.inUse.Load()
+	if all == nil {
+		return false
+	}
+	shelf := &(*all)[stripe.Pick(len(*all))]
+	w := shelf.word.Load()
+	if w&permits >= perShelf || !shelf.word.CompareAndSwap(w, w+count+1) {
+		return false
+	}
+	if w >= foldAt || b.shelves.inUse.Load() == nil {
+		b.mu.Lock()
+		b.empty(shelf)
+		b.unlock(0)
+	}
+	return true
+}
+
+// empty carries what is on a shelf to word, and its count to where fold does. The
+// caller holds mu.
+func (b *Bulkhead) empty(s *shelf) {
+	w := s.word.Swap(0)
+	b.succeeded += w / success
+	b.word.Add(-(w & permits))
 }
 
 // mayLend reports whether there are permits enough for shelves, which are not in use.
 func (b *Bulkhead) mayLend() bool {
-	limit := b.limit.Load()
-	// The flag waiting is larger than any limit.
-	return limit >= 4*perShelf && b.word.Load() <= limit/2 && b.shelves.inUse.Load() == nil
+	limit, w := b.limit.Load(), uint32(b.word.Load()) //nolint:gosec // Cuts off the count.
+	return limit >= 4*perShelf && w <= limit/2 && b.shelves.inUse.Load() == nil
 }
 
 // lend begins to use shelves where there are permits enough for it.
@@ -90,6 +108,7 @@ func (b *Bulkhead) lend() {
 	if b.shelves.all == nil {
 		b.shelves.all = make([]shelf, stripe.Width())
 	}
+	b.shelves.turn.Add(1)
 	b.shelves.inUse.Store(&b.shelves.all)
 }
 
@@ -99,22 +118,9 @@ func (b *Bulkhead) reclaim() {
 	if b.shelves.inUse.Load() == nil {
 		return
 	}
-	b.shelves.sweeping.Store(true)
 	b.shelves.inUse.Store(nil)
 	for i := range b.shelves.all {
-		b.word.Add(-b.shelves.all[i].free.Swap(0))
+		b.empty(&b.shelves.all[i])
 	}
-	b.shelves.sweeping.Store(false)
-}
-
-// reclaimed takes a permit if there was one to reclaim. It takes no lock where word
-// is the truth already.
-func (b *Bulkhead) reclaimed() bool {
-	if b.shelves.inUse.Load() == nil && !b.shelves.sweeping.Load() {
-		return false
-	}
-	b.mu.Lock()
-	b.reclaim()
-	b.mu.Unlock()
-	return b.tryAcquire()
+	b.shelves.turn.Add(1)
 }

@@ -141,6 +141,44 @@ func TestPermitReturnsAsShelvesAreCleared(t *testing.T) {
 	}
 }
 
+// Where there are more permits than callers nobody is refused, though shelves come
+// into use and are cleared all the time.
+//
+// Contract: 16
+func TestNobodyIsRefusedWhilePermitsAreOnTheirWay(t *testing.T) {
+	const limit, callers = 64, 60
+	b := bulkhead.New(bulkhead.Config{Limit: limit})
+	stop := make(chan struct{})
+	var others, wg sync.WaitGroup
+	others.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				b.Lend()
+				runtime.Gosched()
+				_ = b.SetLimit(limit) // reclaims
+			}
+		}
+	})
+	for range callers {
+		wg.Go(func() {
+			for range 2000 {
+				if err := b.Run(context.Background(), yield); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	close(stop)
+	others.Wait()
+	require.Equal(t, stability.Calls{Succeeded: callers * 2000}, b.Stats().Calls)
+	requireIdle(t, b)
+}
+
 func TestNothingIsLentWhileMostIsInUse(t *testing.T) {
 	b := bulkhead.New(bulkhead.Config{Limit: 100})
 	passes := make([]*stability.Pass, 51)

@@ -21,8 +21,15 @@ type model struct {
 	limit, queueLimit int
 	maxWait           time.Duration
 	inside, queue     []*call
-	grants            []time.Time // that left somebody waiting, since the queue was last empty
+	timed             []grants // since the queue was last empty
+	untimed           int      // grants after those
 	counts            stability.Calls
+}
+
+// grants is how many there were up to an instant, since the one before.
+type grants struct {
+	n  int
+	at time.Time
 }
 
 // call is one that asked to be let in.
@@ -37,29 +44,38 @@ type call struct {
 	err      error
 }
 
+// interval is the running mean of the intervals between grants.
+func (m *model) interval() (mean time.Duration) {
+	for i := 1; i < len(m.timed); i++ {
+		interval := m.timed[i].at.Sub(m.timed[i-1].at) / time.Duration(m.timed[i].n)
+		if i == 1 {
+			mean = interval
+		}
+		mean += (interval - mean) / 4
+	}
+	return mean
+}
+
 // estimate is the least wait at a place in the queue: half of what the running mean
-// of the intervals between grants says, once there are eight.
+// says, once it is one of eight.
 func (m *model) estimate(place int) time.Duration {
-	if len(m.grants) <= 8 {
+	if len(m.timed) <= 8 {
 		return 0
 	}
-	mean := m.grants[1].Sub(m.grants[0])
-	for i := 2; i < len(m.grants); i++ {
-		mean += (m.grants[i].Sub(m.grants[i-1]) - mean) / 4
-	}
-	return time.Duration(float64(mean) / 2 * float64(place))
+	return time.Duration(float64(m.interval()) / 2 * float64(place))
 }
 
 func (m *model) grant() {
-	for len(m.queue) > 0 && len(m.inside) < m.limit {
-		m.inside = append(m.inside, m.queue[0])
-		m.queue = m.queue[1:]
-		if len(m.queue) > 0 {
-			m.grants = append(m.grants, time.Now())
-		}
+	n := max(min(m.limit-len(m.inside), len(m.queue)), 0)
+	m.inside = append(m.inside, m.queue[:n]...)
+	m.queue = m.queue[n:]
+	m.untimed += n
+	if n > 0 && (len(m.timed) <= 8 || m.interval() >= 10*time.Microsecond || m.untimed >= 8) {
+		m.timed = append(m.timed, grants{m.untimed, time.Now()})
+		m.untimed = 0
 	}
 	if len(m.queue) == 0 {
-		m.grants = nil
+		m.timed, m.untimed = nil, 0
 	}
 }
 

@@ -2,4 +2,7 @@
 
 package bulkhead_test
 
-const manyWaiters = 50_000
+const (
+	manyWaiters    = 50_000
+	manyGoroutines = 100_000
+)

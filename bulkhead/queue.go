@@ -9,64 +9,56 @@ import (
 	"github.com/crumplezone/stability/internal/telemetry"
 )
 
-// A waiter is a call in the queue. granted is closed, with Bulkhead.mu held, when
-// a permit has been taken for it.
-type waiter struct {
-	granted    chan struct{}
-	queued     bool
-	prev, next *waiter
-}
-
-// A queue is waiters, first come, first served.
+// A queue is the calls that wait, first come, first served.
+//
+// They wait on one channel, whose own queue is their order: a call comes when it gets
+// there, which is right after it joined. A grant takes a permit for one call and
+// then, with mu no longer held, sends. That wakes who has waited longest; or, while
+// all who joined are still on their way, it lies in the buffer for the first of them
+// to get there. So a wait allocates nothing of its own, and mu is held for a few
+// words.
+//
+// Which call a grant is for is known when it is received, and not before. What is
+// kept is their number: on a channel and on the way to it are as many calls as len
+// says, while it is the queue's, and one more for each grant that is not received
+// yet. A call that leaves therefore takes one from len. Where the channel is no longer
+// the queue's, there is a grant for every call on it, and so for this one, which has
+// its permit without receiving it: nobody else will miss what it leaves there.
 type queue struct {
-	head, tail *waiter
-	len        int
+	len int // but for those who are granted a permit
+	// granted is made for the first call that joins, and given up with the last one
+	// in len. It is not kept for the next: under testing/synctest a channel belongs to
+	// the bubble it was made in.
+	granted chan struct{}
 }
 
-func (q *queue) push(w *waiter) {
-	w.queued, w.prev = true, q.tail
-	if q.tail == nil {
-		q.head = w
-	} else {
-		q.tail.next = w
+// join adds a call and returns what it waits on.
+func (q *queue) join() <-chan struct{} {
+	if q.len == 0 {
+		// A grant holds a permit, so that there is always room for one more. Elements
+		// of no size take no memory.
+		q.granted = make(chan struct{}, maxLimit)
 	}
-	q.tail = w
 	q.len++
-}
-
-func (q *queue) remove(w *waiter) {
-	if w.prev == nil {
-		q.head = w.next
-	} else {
-		w.prev.next = w.next
-	}
-	if w.next == nil {
-		q.tail = w.prev
-	} else {
-		w.next.prev = w.prev
-	}
-	w.queued, w.prev, w.next = false, nil, nil
-	q.len--
+	return q.granted
 }
 
 // acquireSlow takes a permit, if need be after a wait in the queue, or returns a
 // Rejection.
 func (b *Bulkhead) acquireSlow(ctx context.Context) error {
-	if b.cfg.Queue == 0 {
-		if b.reclaimed() {
-			return nil
-		}
-		return b.reject(ctx, &b.full)
-	}
-	began := time.Now()
 	patience := b.cfg.MaxWait // 0: without end
 	if deadline, ok := ctx.Deadline(); ok {
-		if left := deadline.Sub(began); patience == 0 || left < patience {
+		if left := time.Until(deadline); patience == 0 || left < patience {
 			patience = left
 			if left <= 0 { // passed, though the context's timer has not fired yet
 				return b.reject(ctx, b.refusal(context.DeadlineExceeded))
 			}
 		}
+	}
+	var began time.Time
+	timed := b.waited.Enabled(ctx) // else nobody wants the clock read
+	if timed {
+		began = time.Now()
 	}
 
 	b.mu.Lock()
@@ -85,12 +77,15 @@ func (b *Bulkhead) acquireSlow(ctx context.Context) error {
 		r.RetryAfter = wait
 		return b.reject(ctx, &r)
 	}
-	w := &waiter{granted: make(chan struct{})}
-	b.queue.push(w)
+	granted := b.queue.join()
 	b.mu.Unlock()
+	if patience == 0 && !timed && ctx.Done() == nil {
+		<-granted // there is nothing else to look out for
+		return nil
+	}
 
-	err := b.wait(ctx, w)
-	if b.waited.Enabled(ctx) {
+	err := b.wait(ctx, granted)
+	if timed {
 		b.waited.Record(ctx, time.Since(began).Seconds(), b.attrs)
 	}
 	if err != nil {
@@ -102,72 +97,104 @@ func (b *Bulkhead) acquireSlow(ctx context.Context) error {
 // acquireOrFlag takes a permit, or else sets the flag that makes the next release
 // look at the queue. It is one compare-and-swap against those of releases: a
 // release before it leaves a permit to take, a release after it sees the flag. The
-// caller holds mu, and the queue is empty.
+// caller holds mu, and the queue is empty, so that the flag is not set.
 func (b *Bulkhead) acquireOrFlag() bool {
 	for {
 		w := b.word.Load()
-		if w&^waiting < b.limit.Load() {
+		if uint32(w) < b.limit.Load() { //nolint:gosec // Cuts off the count.
 			if b.word.CompareAndSwap(w, w+1) {
 				return true
 			}
-		} else if b.word.CompareAndSwap(w, w|waiting) {
+		} else if b.cfg.Queue == 0 || b.word.CompareAndSwap(w, w|waiting) {
 			return false
 		}
 	}
 }
 
-// wait returns when w has a permit, or without one when its time is over.
-func (b *Bulkhead) wait(ctx context.Context, w *waiter) *stability.Rejection {
-	var over <-chan time.Time
-	if b.cfg.MaxWait > 0 {
-		t := time.NewTimer(b.cfg.MaxWait)
-		defer t.Stop()
-		over = t.C
-	}
-	select {
-	case <-w.granted:
-		if ctx.Err() == nil {
-			return nil
-		}
-	case <-ctx.Done():
-	case <-over:
-	}
-
-	b.mu.Lock()
-	if w.queued {
-		b.queue.remove(w)
-		b.grant() // clears the flag when w was the last
-		b.mu.Unlock()
+// wait returns when the call has a permit, or without one when its time is over.
+func (b *Bulkhead) wait(ctx context.Context, granted <-chan struct{}) *stability.Rejection {
+	if b.leaves(ctx, granted) {
 		if err := ctx.Err(); err != nil {
 			return b.refusal(err)
 		}
 		return &b.full
 	}
-	b.mu.Unlock()
-	// The grant won the race. A call whose context has ended must not start all
-	// the same; one that only ran out of MaxWait takes what it was given.
+	// A call whose context has ended must not start all the same; one that only ran
+	// out of MaxWait takes what it was given.
 	if err := ctx.Err(); err != nil {
-		b.release()
+		b.release(0)
 		return b.refusal(err)
 	}
 	return nil
 }
 
-// grant hands free permits to those who wait longest. The caller holds mu.
-func (b *Bulkhead) grant() {
-	for w := b.queue.head; w != nil; w = b.queue.head {
-		n := b.word.Load()
-		if n&^waiting >= b.limit.Load() {
-			return // the flag is set: the next release comes here again
+// leaves reports, when a permit was granted or the call's time is over, whether the
+// call has left the queue without one.
+func (b *Bulkhead) leaves(ctx context.Context, granted <-chan struct{}) bool {
+	if b.cfg.MaxWait == 0 {
+		select {
+		case <-granted:
+			return false
+		case <-ctx.Done():
 		}
-		if b.word.CompareAndSwap(n, n+1) {
-			b.queue.remove(w)
-			b.drain.granted(b.queue.len)
-			close(w.granted)
+	} else {
+		over := time.NewTimer(b.cfg.MaxWait)
+		defer over.Stop()
+		select {
+		case <-granted:
+			return false
+		case <-ctx.Done():
+		case <-over.C:
 		}
 	}
-	b.word.And(^int64(waiting))
-	b.drain = drain{}
+
+	b.mu.Lock()
+	if b.queue.granted == granted {
+		b.queue.len--
+		b.rest()
+		b.mu.Unlock()
+		return true
+	}
+	b.mu.Unlock()
+	return false
+}
+
+// rest forgets the queue when nobody is left in it. The caller holds mu.
+func (b *Bulkhead) rest() {
+	if b.queue.len == 0 {
+		b.word.And(^uint64(waiting))
+		b.queue, b.drain = queue{}, drain{}
+	}
+}
+
+// unlock gives permits back, hands those that are free to who waits longest, and
+// unlocks mu.
+func (b *Bulkhead) unlock(back int) {
+	n, granted := b.grant(back)
+	b.mu.Unlock()
+	for range n {
+		granted <- struct{}{}
+	}
+}
+
+// grant gives permits back and takes those that are free for who waits longest. The
+// caller holds mu, and then sends as many times as it says.
+func (b *Bulkhead) grant(back int) (n int, granted chan<- struct{}) {
+	if b.queue.len > 0 {
+		// The flag is set: nobody takes a permit meanwhile, though some may come back,
+		// whose releases come here again.
+		n = max(min(int(b.limit.Load())-int(b.word.Load()&permits)+back, b.queue.len), 0)
+	}
+	if n != back { // mostly one came back, and goes to one who waits
+		b.word.Add(uint64(n - back)) //nolint:gosec // Where it is negative, the addition is the subtraction.
+	}
+	if n > 0 {
+		granted = b.queue.granted
+		b.queue.len -= n
+		b.drain.granted(n)
+		b.rest()
+	}
+	return n, granted
 }
 
 // refusal is the Rejection of a call whose context ended before it got a permit.
@@ -186,40 +213,53 @@ func (b *Bulkhead) reject(ctx context.Context, r *stability.Rejection) error {
 // A drain is how fast the queue has been emptying for as long as it was never
 // empty.
 type drain struct {
-	last     time.Time
+	read     time.Duration // the clock's last reading, since epoch
 	interval time.Duration // between grants, exponentially weighted
-	grants   int
+	readings int
+	grants   int // since the last reading
 }
 
 const (
-	// minGrants is how many grants must have been seen for an estimate.
-	minGrants = 8
+	// minReadings is how often the clock must have been read for an estimate.
+	minReadings = 9
 	// optimism is how much faster than lately the queue may get before a call
 	// that was refused for its deadline would have made it.
 	optimism = 2
+	// brisk is the interval below which a reading of the clock is a noticeable part
+	// of it. The clock is then read at one in stride grants: a queue that turns slow
+	// is noticed so many grants later at the latest.
+	brisk  = 10 * time.Microsecond
+	stride = 8
 )
 
-func (d *drain) granted(left int) {
-	if left == 0 {
-		return // grant resets
+// epoch is what readings of the clock count from: the monotonic clock alone costs
+// half as much to read as the time of day with it.
+var epoch = time.Now()
+
+// granted notes n grants at once.
+func (d *drain) granted(n int) {
+	d.grants += n
+	if d.readings >= minReadings && d.interval < brisk && d.grants < stride {
+		return
 	}
-	now := time.Now()
-	if d.grants > 0 {
-		interval := now.Sub(d.last)
-		if d.grants == 1 {
-			d.interval = interval
-		}
+	now := time.Since(epoch)
+	interval := (now - d.read) / time.Duration(d.grants)
+	switch d.readings {
+	case 0:
+	case 1:
+		d.interval = interval
+	default:
 		d.interval += (interval - d.interval) / 4
 	}
-	d.last = now
-	d.grants++
+	d.read, d.grants = now, 0
+	d.readings++
 }
 
 // estimate returns the least time that the call at the given place in the queue
 // will wait, or 0 when that is not known. An order of service is no promise, so
 // the queue is taken to drain faster than it did.
 func (d *drain) estimate(place int) time.Duration {
-	if d.grants <= minGrants {
+	if d.readings < minReadings {
 		return 0
 	}
 	wait := float64(d.interval) / optimism * float64(place)

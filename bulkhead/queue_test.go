@@ -225,6 +225,139 @@ func TestRefusesWhoCannotStartInTime(t *testing.T) {
 	})
 }
 
+// Every grant of a slow queue is timed: how it moves now tells at once.
+//
+// Contract: 16
+func TestSlowQueueIsTimedAtEveryGrant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bulkhead.New(bulkhead.Config{Limit: 1, Queue: 100})
+		for n := range 30 {
+			took := time.Second
+			if n == 12 {
+				took = 9 * time.Second
+			}
+			go func() {
+				_ = b.Run(context.Background(), func(context.Context) error { time.Sleep(took); return nil })
+			}()
+			synctest.Wait()
+		}
+		time.Sleep(21*time.Second + time.Millisecond) // thirteen have ended
+		require.Equal(t, 16, b.Stats().Queued)
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		// An interval of nine after those of one: a mean of three, of which half is counted.
+		require.Equal(t, 17*3*time.Second/2, requireRefused(t, b.Run(ctx, ok)).RetryAfter)
+		time.Sleep(time.Hour)
+		requireIdle(t, b)
+	})
+}
+
+// A permit that comes back just as a call queues is that call's.
+//
+// Contract: 14, 15
+func TestPermitReturnsAsACallQueues(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bulkhead.New(bulkhead.Config{Limit: 1, Queue: 1})
+		enter(t, b)
+		errs := make(chan error, 1)
+		go func() { errs <- b.Run(t.Context(), ok) }()
+		synctest.Wait()
+		b.ReleaseLate()
+		synctest.Wait()
+		require.Len(t, errs, 1)
+		require.NoError(t, <-errs)
+		require.EqualValues(t, 2, b.Stats().Succeeded)
+		requireIdle(t, b)
+	})
+}
+
+// A call that is granted a permit as its context ends, and comes to see it when
+// others have begun to queue anew, gives the permit to them and takes nobody's place
+// along.
+//
+// Contract: 14, 15
+func TestGrantOfAnEarlierQueue(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // whoever was woken runs later
+	for range 100 {
+		b := bulkhead.New(bulkhead.Config{Limit: 1, Queue: 1})
+		pass := enter(t, b)
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = b.Run(ctx, ok) })
+		for b.Stats().Queued == 0 {
+			runtime.Gosched()
+		}
+		cancel()
+		require.NoError(t, pass.Done(nil))
+		wg.Go(func() {
+			if err := b.Run(t.Context(), ok); err != nil {
+				t.Error(err)
+			}
+		})
+		wg.Wait()
+		requireIdle(t, b)
+	}
+}
+
+// Of a queue that moves fast not every grant is timed; one that turns slow is noticed
+// all the same.
+//
+// Contract: 16
+func TestFastQueueThatTurnsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const fast, slow = 40, 40
+		b := bulkhead.New(bulkhead.Config{Limit: 1, Queue: 100})
+		for n := range fast + slow {
+			took := time.Microsecond
+			if n >= fast {
+				took = time.Second
+			}
+			go func() {
+				_ = b.Run(context.Background(), func(context.Context) error { time.Sleep(took); return nil })
+			}()
+			synctest.Wait()
+		}
+		try := func() error {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			return b.Run(ctx, ok)
+		}
+		time.Sleep(fast * time.Microsecond)
+		require.ErrorIs(t, try(), context.DeadlineExceeded, "it waited: the queue was fast until now")
+		time.Sleep(8 * time.Second)
+		began, queued := time.Now(), b.Stats().Queued
+		r := requireRefused(t, try())
+		require.Zero(t, time.Since(began), "at once")
+		require.Greater(t, r.RetryAfter, 2*time.Second)
+		require.Less(t, r.RetryAfter, time.Duration(queued+1)*time.Second, "sooner than it will be")
+		time.Sleep(time.Hour)
+		requireIdle(t, b)
+	})
+}
+
+// A wait allocates nothing but, now and then, what all who wait share.
+func TestWaitsAllocateNothing(t *testing.T) {
+	b := bulkhead.New(bulkhead.Config{Limit: 1, Queue: 100})
+	const callers, each = 8, 2000
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_ = ctx.Done() // made once, when somebody asks
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	var wg sync.WaitGroup
+	for range callers {
+		wg.Go(func() {
+			for range each {
+				_ = b.Run(ctx, yield)
+			}
+		})
+	}
+	wg.Wait()
+	runtime.ReadMemStats(&after)
+	require.Less(t, after.Mallocs-before.Mallocs, uint64(callers*each/2))
+	requireIdle(t, b)
+}
+
 // MaxWait bounds the wait as a deadline does.
 //
 // Contract: 16
