@@ -82,13 +82,20 @@ type Config struct {
 	Window time.Duration
 
 	// OpenFor is how long the breaker stays open before it probes, the first time.
-	// Every open time is shortened by up to a tenth at random, so that many
-	// processes do not probe at the same instant. Default 5s.
+	// Every open time is shortened by up to a tenth, see Jitter. Default 5s.
 	OpenFor time.Duration
 	// MaxOpenFor bounds the open time, which doubles each time a probe fails. It is
 	// OpenFor again after the breaker has closed (and ramped up, with RampFor).
 	// Default 60s, or OpenFor where that is longer.
 	MaxOpenFor time.Duration
+	// Jitter returns by how much an open time is shortened, given the longest, a
+	// tenth of it; what lies outside of 0 to longest is cut off. Many processes then
+	// do not probe at the same instant. It is called with no lock held, on the
+	// goroutine of a call that ended or began, when the breaker has opened. A panic
+	// in it reaches the caller on whose goroutine it ran, and the open time is not
+	// shortened. It may be called by many goroutines at once. Default: anything from
+	// 0 to longest is as likely as another.
+	Jitter func(longest time.Duration) time.Duration
 	// Probes is how many calls pass while the breaker is half-open. When so many
 	// have succeeded it closes; when one fails it opens. Default 1.
 	Probes int
@@ -196,7 +203,11 @@ type Breaker struct {
 	streak  int       // failed recoveries since the last full one
 	opened  int64
 	pending []Change // not yet told
-	telling bool
+
+	// unshortened has just opened, and Jitter has not been asked yet by how much sooner
+	// it ends.
+	unshortened *stay
+	telling     bool
 
 	totals totals
 }

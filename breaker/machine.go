@@ -46,10 +46,10 @@ func (b *Breaker) refusedAtOnce(ctx context.Context) error {
 func (b *Breaker) admitSlow(ctx context.Context) (g grant, refusal *stability.Rejection) {
 	b.mu.Lock()
 	g, refusal = b.decide(time.Now())
-	news := b.news()
-	b.mu.Unlock()
-	if news {
-		b.tellBefore(ctx, g)
+	if b.news() || b.unshortened != nil {
+		b.unlockAndTellBefore(ctx, g)
+	} else {
+		b.mu.Unlock()
 	}
 	switch {
 	case refusal == nil:
@@ -233,14 +233,42 @@ func (b *Breaker) open(why Cause) {
 	}
 	b.opened++
 	d := b.openTime()
-	s := &stay{b: b, state: Open}
-	s.machine, s.due = newMachine(&b.cfg, d)
-	s.keepReady(nil, *b.refusal(0), max(d/renewals, time.Millisecond))
+	longest := d / jitterShare
+	if b.cfg.Jitter == nil {
+		d -= rand.N(longest + 1) //nolint:gosec // Jitter needs no secrecy.
+	}
+	s := b.newOpen(d)
+	if b.cfg.Jitter != nil && longest > 0 {
+		b.unshortened = s
+	}
 	b.enter(s, why)
 }
 
+// jitterShare is the part of an open time that it may be shortened by: a tenth.
+const jitterShare = 10
+
+func (b *Breaker) newOpen(openFor time.Duration) *stay {
+	s := &stay{b: b, state: Open, openFor: openFor}
+	s.machine, s.due = newMachine(&b.cfg, openFor)
+	s.keepReady(nil, *b.refusal(0), max(openFor/renewals, time.Millisecond))
+	return s
+}
+
+// shorten asks Jitter by how much, and puts a stay that ends sooner in the place of
+// s. Jitter is the user's: it may use the breaker, take its time, or not return. s
+// refuses for all of its time until then. The caller does not hold mu.
+func (b *Breaker) shorten(s *stay) {
+	longest := s.openFor / jitterShare
+	by := min(max(b.cfg.Jitter(longest), 0), longest)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.real == s {
+		b.enter(b.newOpen(max(time.Until(s.due)-by, 1)), "") // the same state: no change
+	}
+}
+
 // openTime returns how long to stay open: OpenFor, doubled with each failed
-// recovery up to MaxOpenFor, less up to a tenth by chance.
+// recovery up to MaxOpenFor.
 func (b *Breaker) openTime() time.Duration {
 	d := b.cfg.OpenFor
 	for range b.streak {
@@ -250,7 +278,7 @@ func (b *Breaker) openTime() time.Duration {
 		}
 		d *= 2
 	}
-	return d - rand.N(d/10+1) //nolint:gosec // Jitter needs no secrecy.
+	return d
 }
 
 // close closes the state machine. The caller holds mu.
@@ -306,25 +334,30 @@ func (b *Breaker) show(s *stay, why Cause) {
 // of. A goroutine that is telling looks for more before it leaves.
 func (b *Breaker) news() bool { return len(b.pending) > 0 && !b.telling }
 
-// unlockAndTell releases mu and tells of what has changed.
+// unlockAndTell releases mu and calls those who have a say in what has changed, or
+// are to be told of it.
 func (b *Breaker) unlockAndTell(ctx context.Context) {
-	news := b.news()
+	news, unshortened := b.news(), b.unshortened
+	b.unshortened = nil
 	b.mu.Unlock()
 	if news {
-		b.tell(ctx)
+		defer b.tell(ctx) // also when Jitter panics
+	}
+	if unshortened != nil {
+		b.shorten(unshortened)
 	}
 }
 
-// tellBefore tells before a call begins that g let in. If a listener
-// panics the call does not begin, and a probe's slot comes back.
-func (b *Breaker) tellBefore(ctx context.Context, g grant) {
+// unlockAndTellBefore is unlockAndTell before a call begins that g let in. If one of
+// those called panics the call does not begin, and a probe's slot comes back.
+func (b *Breaker) unlockAndTellBefore(ctx context.Context, g grant) {
 	told := false
 	defer func() {
 		if l, ok := g.(*lease); ok && !told {
 			b.settleProbe(ctx, l, stability.Ignored, false)
 		}
 	}()
-	b.tell(ctx)
+	b.unlockAndTell(ctx)
 	told = true
 }
 

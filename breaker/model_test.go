@@ -21,7 +21,7 @@ type model struct {
 	since   time.Time // of the state
 	results []result  // of this closed stay
 	inARow  int
-	openFor time.Duration // taken from the breaker and checked against the bounds
+	openFor time.Duration // taken from the breaker and checked against the bounds, and Jitter
 	streak  int
 	slots   map[*call]time.Time // probes under way and when they lapse
 	good    int                 // probes of this half-open stay that succeeded
@@ -158,6 +158,17 @@ func checkModel(rt *rapid.T) {
 	if rapid.Bool().Draw(rt, "slow") {
 		cfg.SlowCall, cfg.SlowRatio = 300*time.Millisecond, 0.6
 	}
+	var by time.Duration // what Jitter shortened the last open time by
+	if rapid.Bool().Draw(rt, "jitter") {
+		cfg.Jitter = func(longest time.Duration) time.Duration {
+			n := time.Duration(rapid.Int64().Draw(rt, "shorten"))
+			if rapid.Bool().Draw(rt, "within") {
+				n = n.Abs() % longest
+			}
+			by = min(max(n, 0), longest)
+			return n
+		}
+	}
 	var changes []breaker.Change
 	cfg.OnChange = func(c breaker.Change) { changes = append(changes, c) }
 	b := breaker.New(cfg)
@@ -207,7 +218,10 @@ func checkModel(rt *rapid.T) {
 				m.openFor = b.Stats().RetryAfter
 				nominal := min(cfg.OpenFor<<min(m.streak, 10), cfg.MaxOpenFor)
 				require.LessOrEqual(rt, m.openFor, nominal)
-				require.GreaterOrEqual(rt, m.openFor, nominal-nominal/10-1)
+				require.GreaterOrEqual(rt, m.openFor, nominal-nominal/10)
+				if cfg.Jitter != nil {
+					require.Equal(rt, nominal-by, m.openFor)
+				}
 			}
 			stats := b.Stats()
 			require.Equal(rt, b.State(), stats.State)

@@ -25,6 +25,7 @@ type stay struct {
 
 	// Open and HalfOpen.
 	machine *machine
+	openFor time.Duration                       // how long an open stay lasts
 	due     time.Time                           // when an open stay ends; zero: when somebody says so
 	ready   atomic.Pointer[stability.Rejection] // what an open stay answers; nil: look at the clock
 	leases  []*lease                            // probes under way; guarded by Breaker.mu

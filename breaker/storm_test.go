@@ -26,6 +26,13 @@ func TestStorm(t *testing.T) {
 		"watched": {SlowCall: 30 * time.Millisecond, SlowRatio: 0.5, Classify: stability.Classify},
 		"ramping": {RampFor: 300 * time.Millisecond},
 		"observe": {Observe: true},
+		"jitter": {Jitter: func(longest time.Duration) time.Duration {
+			time.Sleep(rand.N(60 * time.Millisecond))
+			if rand.IntN(4) == 0 {
+				panic(breaker.Change{})
+			}
+			return rand.N(2 * longest)
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { storm(t, cfg) })
