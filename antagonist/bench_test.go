@@ -2,7 +2,6 @@ package antagonist
 
 import (
 	"context"
-	"math/rand/v2"
 	"net/http"
 	"testing"
 	"time"
@@ -51,7 +50,7 @@ func minute() Scenario {
 					if err == nil || try == 2 {
 						break
 					}
-					if err := sleep(ctx, rand.N(100*ms)); err != nil {
+					if err := sleep(ctx, w.Jitter(100*ms)); err != nil {
 						return err
 					}
 				}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -159,4 +161,33 @@ func TestVariantsShareTheirDraws(t *testing.T) {
 		}},
 	)
 	equal(t, "fingerprint", fingerprint(rs[1]), fingerprint(rs[0]))
+}
+
+func TestJitter(t *testing.T) {
+	draw := func(seed uint64) (drawn []time.Duration) {
+		Run(t, Scenario{
+			For:  sec,
+			Seed: seed,
+			Load: at(0, 0),
+			Client: func(w *World) Client {
+				return func(context.Context, *Request) error {
+					for _, longest := range []time.Duration{math.MinInt64, -1, 0, 1, 2, ms, math.MaxInt64} {
+						for range 100 {
+							d := w.Jitter(longest)
+							if d < 0 || d > max(longest, 0) {
+								t.Errorf("%v of %v", d, longest)
+							}
+							drawn = append(drawn, d)
+						}
+					}
+					return nil
+				}
+			},
+		})
+		return drawn
+	}
+	first := draw(1)
+	equal(t, "both ends of 0 to 1", slices.Contains(first[300:400], 0) && slices.Contains(first[300:400], 1), true)
+	equal(t, "the same seed draws the same", slices.Equal(draw(1), first), true)
+	equal(t, "another draws others", slices.Equal(draw(2), first), false)
 }

@@ -53,7 +53,8 @@
 // different requests do not run side by side, and what is drawn at random
 // depends on the seed, the request and the number of the call alone. What is
 // left to chance is what the code under test leaves to it: its own randomness
-// (draw it from [World.Rand] or [Request.Rand]), the order of map iteration, a
+// (draw it from [World.Rand] or [Request.Rand], and give [World.Jitter] to the
+// retries and the breakers of package stability), the order of map iteration, a
 // select in which several cases are ready, goroutines that one request starts
 // at the same instant, and timers of one request that end in the same
 // nanosecond, such as a total timeout of a second and the last of four attempts

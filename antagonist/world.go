@@ -222,6 +222,13 @@ func (w *World) Elapsed() time.Duration { return time.Since(w.start) }
 // code under test draws. It may be used by several goroutines.
 func (w *World) Rand() *rand.Rand { return w.rand }
 
+// Jitter returns any duration from 0 to longest, drawn from [World.Rand]. As a
+// method value it is the Jitter of a retry.Config or a breaker.Config of package
+// stability, which draws from a source that no seed determines otherwise.
+func (w *World) Jitter(longest time.Duration) time.Duration {
+	return time.Duration(w.rand.Uint64N(uint64(max(longest, 0)) + 1))
+}
+
 // run drives the world from the first arrival until the last request has ended.
 //
 // It lets one goroutine go on at a time, waits until all are blocked again,
