@@ -251,6 +251,7 @@ func (st *station) served(c *call) {
 	case st.handle != nil && err == nil && !c.hit:
 		c.state = handling
 		st.running.Go(func() {
+			growStack()
 			err := st.handle(st.handleContext(c), c.request)
 			st.post(message{kind: handled, call: c, request: c.request, err: err})
 		})
