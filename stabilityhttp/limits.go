@@ -16,7 +16,8 @@ import (
 // the figures that package timeout has for its own.
 type limits struct {
 	name     string
-	patience time.Duration
+	total    time.Duration   // 0: none
+	patience time.Duration   // 0: endless
 	tally    telemetry.Tally // without the exceeded
 	exceeded stripe.Counter  // failures
 
@@ -29,10 +30,11 @@ const (
 	exceededType = "timeout_exceeded"
 )
 
-func newLimits(cfg TransportConfig, patience time.Duration) *limits {
+func newLimits(cfg TransportConfig, total, patience time.Duration) *limits {
 	m := telemetry.NewMeter(cfg.MeterProvider, limitsPolicy, cfg.Name)
 	l := &limits{
 		name:     cfg.Name,
+		total:    total,
 		patience: patience,
 		calls:    m.Calls("_OTHER", limitsPolicy+"_rejected"),
 		failure:  m.With(telemetry.KeyOutcome.String("failure"), telemetry.KeyError.String(exceededType)),
@@ -42,7 +44,27 @@ func newLimits(cfg TransportConfig, patience time.Duration) *limits {
 		l.calls.Observe(o, l.tally.Calls())
 		l.calls.ObserveFailures(o, exceeded, l.failure)
 	})
+	if total > 0 || patience > 0 {
+		telemetry.Register(m, l, (*limits).point)
+	}
 	return l
+}
+
+// point is what the time limits are listed as among the points of a process.
+func (l *limits) point() stability.Point {
+	s := l.stats()
+	p := stability.Point{
+		Limits:  map[string]string{},
+		Calls:   s.Calls,
+		Figures: map[string]float64{"exceeded": float64(s.Exceeded)},
+	}
+	if l.total > 0 {
+		p.Limits["total"] = l.total.String()
+	}
+	if l.patience > 0 {
+		p.Limits["attempt"] = l.patience.String()
+	}
+	return p
 }
 
 // count counts an attempt that was sent and has ended.

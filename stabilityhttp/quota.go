@@ -48,7 +48,24 @@ func newQuotas(cfg TransportConfig) *quotas {
 	q.members = keyed.New(cfg.Keys, func(key string) *quota { return &quota{all: q, key: key} },
 		func(q *quota) bool { return q.left() <= 0 })
 	telemetry.Observe(m, q, func(q *quotas, o metric.Observer) { q.calls.Observe(o, q.tally.Calls()) })
+	telemetry.Register(m, q, (*quotas).point)
 	return q
+}
+
+// point is what the quotas are listed as among the points of a process.
+func (q *quotas) point() stability.Point {
+	spent := 0
+	for member := range q.members.All() {
+		if member.left() > 0 {
+			spent++
+		}
+	}
+	return stability.Point{
+		Keys:    q.members.Len(),
+		Limits:  map[string]string{"longest": longestPushback.String()},
+		Calls:   q.tally.Calls(),
+		Figures: map[string]float64{"spent": float64(spent)},
+	}
 }
 
 func (q *quotas) get(key string) *quota {

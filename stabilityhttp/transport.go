@@ -77,7 +77,7 @@ func NewTransport(base http.RoundTripper, cfg TransportConfig) *Transport {
 	if cfg.on(PartAttemptTimeout) {
 		t.patience = cfg.AttemptTimeout
 	}
-	t.limits = newLimits(cfg, t.patience)
+	t.limits = newLimits(cfg, t.timeout, t.patience)
 	if cfg.on(PartDeadlineHeader) {
 		t.deadlineHeader = http.CanonicalHeaderKey(cfg.DeadlineHeader)
 		t.nearlyAll = formatDeadline(t.timeout - 1)

@@ -13,10 +13,12 @@ import (
 	"go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
+	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/breaker"
 	"github.com/crumplezone/stability/hedge"
 	"github.com/crumplezone/stability/internal/policytest"
 	"github.com/crumplezone/stability/ratelimit"
+	"github.com/crumplezone/stability/retry"
 	"github.com/crumplezone/stability/stabilityhttp"
 )
 
@@ -94,5 +96,54 @@ func TestTransportTelemetry(t *testing.T) {
 		require.Equal(t, []string{
 			"stability.retry", "stability.retry", "stability.timeout.exceeded", "stability.breaker.change", "stability.rejected",
 		}, events)
+	})
+}
+
+// Every part of a Transport that has a name is a point, with its limits.
+func TestTransportIsPoints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		points := func(name string) map[string]stability.Point {
+			list := map[string]stability.Point{}
+			for _, p := range stability.Points() {
+				if p.Name == name {
+					list[p.Policy] = p
+				}
+			}
+			return list
+		}
+		const name, bare = "TestTransportIsPoints", "TestTransportIsPoints, without limits"
+		base := &answers{t: t, all: []any{status{429, "RateLimit", `"default";r=0;t=20`}}}
+		rt := stabilityhttp.NewTransport(base, stabilityhttp.TransportConfig{
+			Name: name, Hedge: &hedge.Config{}, RateLimit: ratelimit.Config{Rate: 10}, Retry: retry.Config{Attempts: 1},
+		})
+		policytest.Keep(t, rt)
+		resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil))
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		_, err = rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil)) //nolint:bodyclose // There is none.
+		require.ErrorIs(t, err, stabilityhttp.ErrQuota)
+
+		list := points(name)
+		for _, policy := range []string{"timeout", "retry", "hedge", "quota", "ratelimit", "bulkhead", "breaker"} {
+			require.Contains(t, list, policy)
+			require.NotEmpty(t, list[policy].Limits, policy)
+		}
+		require.Len(t, list, 7)
+		require.Equal(t, map[string]string{"total": "30s", "attempt": "10s"}, list["timeout"].Limits)
+		require.Equal(t, stability.Calls{Ignored: 1}, list["timeout"].Calls)
+		require.Equal(t, stability.Point{
+			Policy: "quota", Name: name, Keys: 1, Limits: map[string]string{"longest": "1m0s"},
+			Calls: stability.Calls{Rejected: 1}, Figures: map[string]float64{"spent": 1},
+		}, list["quota"])
+		time.Sleep(20 * time.Second)
+		require.Zero(t, points(name)["quota"].Figures["spent"])
+
+		policytest.Keep(t, stabilityhttp.NewTransport(base, stabilityhttp.TransportConfig{
+			Name: bare, Off: stabilityhttp.PartTimeout | stabilityhttp.PartAttemptTimeout | stabilityhttp.PartQuota,
+		}))
+		list = points(bare)
+		require.Len(t, list, 3)
+		require.NotContains(t, list, "timeout")
+		require.NotContains(t, list, "quota")
 	})
 }
