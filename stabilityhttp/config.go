@@ -71,7 +71,9 @@ type TransportConfig struct {
 	AttemptTimeout time.Duration
 	// DeadlineHeader is the name of the request header that carries the time left
 	// to the request, in milliseconds, to the server. Where the request has it
-	// already it is replaced. Default [DeadlineHeader].
+	// already it is replaced. It must not be a field that means something else to
+	// HTTP or to a Transport, such as Host or [AttemptHeader]. Default
+	// [DeadlineHeader].
 	DeadlineHeader string
 
 	// Retry configures how often and after which pauses a request is made again,
@@ -101,7 +103,10 @@ type TransportConfig struct {
 	// or, if that is shorter, AttemptTimeout.
 	Bulkhead bulkhead.Config
 	// Breaker configures the breaker of each host. Default its own defaults, but
-	// with a ProbeFor that is not shorter than Timeout.
+	// with a ProbeFor that is not shorter than Timeout, or without one AttemptTimeout.
+	// One shorter than AttemptTimeout is refused: it would give up as failed a probe
+	// that is answered in time. A probe lasts until the response's body has ended, so
+	// that where bodies take long a ProbeFor of Timeout is the right one.
 	Breaker breaker.Config
 	// Classify judges how an attempt ended for breakers and figures: with an err,
 	// and a nil resp where there was none; else with the resp, after its body has
@@ -163,6 +168,8 @@ func (c TransportConfig) validate() error {
 		return errors.New("AttemptTimeout must not be negative: use Off for none")
 	case !isToken(c.DeadlineHeader):
 		return errors.New("DeadlineHeader must be the name of a header field")
+	case isTaken(c.DeadlineHeader):
+		return fmt.Errorf("DeadlineHeader must not be %q, which says something else: choose another name", c.DeadlineHeader)
 	case c.Retry.Retryable != nil:
 		return errors.New("Retry.Retryable is not asked: set TransportConfig.Retryable")
 	case c.Retry.Classify != nil:
@@ -209,26 +216,43 @@ func (c TransportConfig) validate() error {
 // contradiction finds two fields of a config with its defaults of which one makes
 // the other pointless.
 func (c TransportConfig) contradiction() error {
-	if !c.on(PartTimeout) {
-		return nil
-	}
-	for _, field := range []struct {
-		name  string
-		value time.Duration
-	}{
-		{"AttemptTimeout", c.AttemptTimeout},
-		{"Retry.Base", c.Retry.Base},
-		{"Hedge.Delay", c.hedge().Delay},
-		{"RateLimit.MaxWait", c.RateLimit.MaxWait},
-		{"Bulkhead.MaxWait", c.Bulkhead.MaxWait},
-		{"Breaker.SlowCall", c.Breaker.SlowCall},
-	} {
-		if field.value > c.Timeout {
-			return fmt.Errorf("%s (%v) is longer than Timeout (%v), which ends the request before: shorten it, or lengthen Timeout",
-				field.name, field.value, c.Timeout)
+	if c.on(PartTimeout) {
+		for _, field := range []struct {
+			name  string
+			value time.Duration
+		}{
+			{"AttemptTimeout", c.AttemptTimeout},
+			{"Retry.Base", c.Retry.Base},
+			{"Hedge.Delay", c.hedge().Delay},
+			{"Hedge.MinDelay", c.hedge().MinDelay},
+			{"Hedge.MaxDelay", c.hedge().MaxDelay},
+			{"RateLimit.MaxWait", c.RateLimit.MaxWait},
+			{"Bulkhead.MaxWait", c.Bulkhead.MaxWait},
+			{"Breaker.SlowCall", c.Breaker.SlowCall},
+		} {
+			if field.value > c.Timeout {
+				return fmt.Errorf("%s (%v) is longer than Timeout (%v), which ends the request before: shorten it, or lengthen Timeout",
+					field.name, field.value, c.Timeout)
+			}
 		}
 	}
+	if longest, name := c.longestWait(); c.on(PartBreaker) && c.Breaker.ProbeFor < longest {
+		return fmt.Errorf("Breaker.ProbeFor (%v) is shorter than %s (%v), so that a probe which is answered in time is given up as failed: lengthen ProbeFor, or shorten %s",
+			c.Breaker.ProbeFor, name, longest, name)
+	}
 	return nil
+}
+
+// longestWait returns how long a config with its defaults lets an attempt wait for
+// the server at a stretch, and the field that says so; 0 where nothing bounds it.
+func (c TransportConfig) longestWait() (time.Duration, string) {
+	switch {
+	case c.on(PartAttemptTimeout):
+		return c.AttemptTimeout, "AttemptTimeout"
+	case c.on(PartTimeout):
+		return c.Timeout, "Timeout"
+	}
+	return 0, ""
 }
 
 func (c TransportConfig) withDefaults() TransportConfig {
@@ -247,9 +271,11 @@ func (c TransportConfig) withDefaults() TransportConfig {
 		c.Bulkhead.Queue = c.Bulkhead.Limit
 		c.Bulkhead.MaxWait = min(time.Second, c.AttemptTimeout)
 	}
+	probeFor, _ := c.longestWait()
 	if c.on(PartTimeout) {
-		orDefault(&c.Breaker.ProbeFor, max(30*time.Second, c.Timeout))
+		probeFor = c.Timeout
 	}
+	orDefault(&c.Breaker.ProbeFor, max(30*time.Second, probeFor))
 	if c.Retryable == nil {
 		c.Retryable = Retryable
 	}
@@ -303,4 +329,19 @@ func isToken(name string) bool {
 		}
 	}
 	return true
+}
+
+// isTaken reports whether a header field of that name has a meaning which a deadline
+// in its place would destroy: it says where the request goes, how long it is or how
+// to read it, it belongs to a single connection (RFC 9110, section 7.6.1), or it is
+// ours already.
+func isTaken(name string) bool {
+	switch http.CanonicalHeaderKey(name) {
+	case AttemptHeader,
+		"Host", "Content-Length", "Content-Encoding", "Content-Type", "Accept-Encoding", "Expect", "Range",
+		"Connection", "Proxy-Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings",
+		"Authorization", "Proxy-Authorization", "Proxy-Authenticate", "Cookie", "Idempotency-Key", "X-Idempotency-Key":
+		return true
+	}
+	return false
 }

@@ -36,11 +36,20 @@ func TestConfigValidate(t *testing.T) {
 		{config{Off: stabilityhttp.PartTimeout | stabilityhttp.PartAttemptTimeout | stabilityhttp.PartRetry | stabilityhttp.PartQuota |
 			stabilityhttp.PartBulkhead | stabilityhttp.PartBreaker | stabilityhttp.PartDeadlineHeader}, ""},
 		{config{RateLimit: ratelimit.Config{Rate: 10}, Hedge: &hedge.Config{}}, ""},
+		{config{Timeout: 1, Hedge: &hedge.Config{}}, ""},
+		{config{Breaker: breaker.Config{ProbeFor: 10 * time.Second}}, ""},
+		{config{Off: stabilityhttp.PartTimeout | stabilityhttp.PartAttemptTimeout, Breaker: breaker.Config{ProbeFor: 1}}, ""},
 
 		{config{Timeout: -1}, "Timeout must not be negative: use Off for none"},
 		{config{AttemptTimeout: -1}, "AttemptTimeout must not be negative: use Off for none"},
 		{config{Off: 1 << 20}, "Off has a part that does not exist"},
 		{config{DeadlineHeader: "time left"}, "DeadlineHeader must be the name of a header field"},
+		{config{DeadlineHeader: "x-request-attempt"}, `DeadlineHeader must not be "x-request-attempt", which says something else: choose another name`},
+		{config{DeadlineHeader: "Host"}, `DeadlineHeader must not be "Host", which says something else: choose another name`},
+		{config{DeadlineHeader: "content-length"}, `DeadlineHeader must not be "content-length", which says something else: choose another name`},
+		{config{DeadlineHeader: "Transfer-Encoding"}, `DeadlineHeader must not be "Transfer-Encoding", which says something else: choose another name`},
+		{config{DeadlineHeader: "CONNECTION"}, `DeadlineHeader must not be "CONNECTION", which says something else: choose another name`},
+		{config{DeadlineHeader: "TE"}, `DeadlineHeader must not be "TE", which says something else: choose another name`},
 		{config{Keys: stability.Keys{Max: -1}}, "Keys.Max must not be negative"},
 
 		{config{Retry: retry.Config{Attempts: -1}}, "Retry: retry: Config.Attempts must not be negative"},
@@ -67,6 +76,11 @@ func TestConfigValidate(t *testing.T) {
 		{config{Breaker: breaker.Config{SlowCall: time.Minute}}, "Breaker.SlowCall (1m0s) is longer than Timeout (30s), which ends the request before: shorten it, or lengthen Timeout"},
 		{config{Retry: retry.Config{Base: time.Minute}}, "Retry.Base (1m0s) is longer than Timeout (30s), which ends the request before: shorten it, or lengthen Timeout"},
 		{config{Hedge: &hedge.Config{Delay: time.Minute}}, "Hedge.Delay (1m0s) is longer than Timeout (30s), which ends the request before: shorten it, or lengthen Timeout"},
+		{config{Hedge: &hedge.Config{MinDelay: time.Minute, MaxDelay: time.Hour}}, "Hedge.MinDelay (1m0s) is longer than Timeout (30s), which ends the request before: shorten it, or lengthen Timeout"},
+		{config{Hedge: &hedge.Config{MaxDelay: time.Minute}}, "Hedge.MaxDelay (1m0s) is longer than Timeout (30s), which ends the request before: shorten it, or lengthen Timeout"},
+		{config{Breaker: breaker.Config{ProbeFor: 10*time.Second - 1}}, "Breaker.ProbeFor (9.999999999s) is shorter than AttemptTimeout (10s), so that a probe which is answered in time is given up as failed: lengthen ProbeFor, or shorten AttemptTimeout"},
+		{config{Off: stabilityhttp.PartTimeout, AttemptTimeout: time.Minute, Breaker: breaker.Config{ProbeFor: time.Second}}, "Breaker.ProbeFor (1s) is shorter than AttemptTimeout (1m0s), so that a probe which is answered in time is given up as failed: lengthen ProbeFor, or shorten AttemptTimeout"},
+		{config{Off: stabilityhttp.PartAttemptTimeout, Breaker: breaker.Config{ProbeFor: time.Second}}, "Breaker.ProbeFor (1s) is shorter than Timeout (30s), so that a probe which is answered in time is given up as failed: lengthen ProbeFor, or shorten Timeout"},
 		{config{RateLimit: ratelimit.Config{Rate: 1, MaxWait: time.Minute}}, "RateLimit.MaxWait (1m0s) is longer than Timeout (30s), which ends the request before: shorten it, or lengthen Timeout"},
 	} {
 		if c.says == "" {

@@ -3,6 +3,7 @@ package stabilityhttp
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"sync/atomic"
@@ -65,6 +66,8 @@ func (c HandlerConfig) Validate() error {
 	switch {
 	case !isToken(c.DeadlineHeader):
 		return errors.New("stabilityhttp: HandlerConfig.DeadlineHeader must be the name of a header field")
+	case isTaken(c.DeadlineHeader):
+		return fmt.Errorf("stabilityhttp: HandlerConfig.DeadlineHeader must not be %q, which says something else: choose another name", c.DeadlineHeader)
 	case c.MaxTimeout < 0:
 		return errors.New("stabilityhttp: HandlerConfig.MaxTimeout must not be negative")
 	case c.Client != nil && c.RateLimit == nil:

@@ -490,6 +490,8 @@ func TestHandlerConfig(t *testing.T) {
 	limit := bulkhead.New(bulkhead.Config{Limit: 1})
 	for _, cfg := range []stabilityhttp.HandlerConfig{
 		{DeadlineHeader: "no token"},
+		{DeadlineHeader: "host"},
+		{DeadlineHeader: stabilityhttp.AttemptHeader},
 		{MaxTimeout: -1},
 		{MaxTimeout: math.MinInt64},
 		{SaturatedFor: -1, Bulkhead: limit},
