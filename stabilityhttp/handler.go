@@ -25,14 +25,29 @@ import (
 type HandlerConfig struct {
 	// Name names the handler in refusals and telemetry. Default "".
 	Name string
+	// Off are the parts to leave out. There is one: with PartDeadlineHeader off, what
+	// a request says about its deadline is as if it were not there, as it should be
+	// where anybody can send it and no proxy strips or bounds it. Default none.
+	Off Part
 
 	// DeadlineHeader is the name of the request header that carries the time left to
-	// the client, in milliseconds. Default [DeadlineHeader].
+	// the client, in milliseconds. As in TransportConfig, it must not be a field that
+	// means something else. Default [DeadlineHeader].
 	DeadlineHeader string
+	// MinTimeout is how much time a request must have left when its work begins, before
+	// and after waiting. One that has less is refused, because it would end in the
+	// midst of its work, and its deadline would pass for a failure of whatever it was
+	// waiting for just then. A time in which the work mostly gets done is a good one.
+	// Default 5ms, or half of MaxTimeout where that is shorter; a nanosecond is as
+	// good as none.
+	MinTimeout time.Duration
 	// MaxTimeout is how long a request may take at the most, waiting included, whatever
 	// its deadline header says, and also without one. The context of the request ends
-	// then; a handler that does not look at it goes on. Default 0: as long as the
-	// header says, and without it as long as it takes.
+	// then; a handler that does not look at it goes on. One that does, and returns
+	// without having written anything, has answered 200 with an empty body, as ever
+	// with net/http: it is for the handler to say 504, or to panic with
+	// [http.ErrAbortHandler] where a part of the answer is on its way. Default 0: as
+	// long as the header says, and without it as long as it takes.
 	MaxTimeout time.Duration
 
 	// RateLimit limits how many requests each client makes, within its bounded number
@@ -64,12 +79,21 @@ type HandlerConfig struct {
 // contradict each other, as the error that [NewHandler] panics with.
 func (c HandlerConfig) Validate() error {
 	switch {
+	case c.Off&^PartDeadlineHeader != 0:
+		return errors.New("stabilityhttp: HandlerConfig.Off has a part that a Handler does not have")
+	case c.Off != 0 && c.DeadlineHeader != "":
+		return errors.New("stabilityhttp: HandlerConfig.DeadlineHeader is configured and Off has PartDeadlineHeader: drop one of them")
 	case !isToken(c.DeadlineHeader):
 		return errors.New("stabilityhttp: HandlerConfig.DeadlineHeader must be the name of a header field")
 	case isTaken(c.DeadlineHeader):
 		return fmt.Errorf("stabilityhttp: HandlerConfig.DeadlineHeader must not be %q, which says something else: choose another name", c.DeadlineHeader)
+	case c.MinTimeout < 0:
+		return errors.New("stabilityhttp: HandlerConfig.MinTimeout must not be negative")
 	case c.MaxTimeout < 0:
 		return errors.New("stabilityhttp: HandlerConfig.MaxTimeout must not be negative")
+	case c.MaxTimeout > 0 && c.MinTimeout >= c.MaxTimeout:
+		return fmt.Errorf("stabilityhttp: HandlerConfig.MinTimeout (%v) is not shorter than MaxTimeout (%v), so that every request would be refused: shorten it, or lengthen MaxTimeout",
+			c.MinTimeout, c.MaxTimeout)
 	case c.Client != nil && c.RateLimit == nil:
 		return errors.New("stabilityhttp: HandlerConfig.Client needs a HandlerConfig.RateLimit that asks it")
 	case c.SaturatedFor < 0:
@@ -83,17 +107,27 @@ func (c HandlerConfig) Validate() error {
 // A Handler is an [http.Handler] that guards another one. From the outside in, a
 // request passes
 //
-//   - its deadline: the header's time is the context's, and where it is over the
-//     answer is 504 (Gateway Timeout, as google.rpc.Code maps DEADLINE_EXCEEDED),
-//     without a Retry-After, since nobody waits for this request any more;
+//   - its deadline: the header's time is the context's, and where it is over, or as
+//     good as over, or passes while the request waits, the answer is 504 (Gateway
+//     Timeout, as google.rpc.Code maps DEADLINE_EXCEEDED), without a Retry-After,
+//     since nobody waits for this request any more;
 //   - the rate limit of its client: 429 with Retry-After;
 //   - the bulkhead, in whose queue it may wait: 503 with Retry-After;
 //   - the handler.
 //
+// The deadline is the client's word. What the handler calls fails when it passes, and
+// a breaker counts that against the dependency, which it cannot tell from one that
+// hangs: a client that gives each request a little less time than the work takes can
+// open the breakers of everybody else. Where clients are not trusted, have the field
+// stripped or bounded at the edge, set Off, or give a MinTimeout in which the work gets
+// done.
+//
 // Refusals have a short body of the type application/problem+json (RFC 9457). The
 // number of the client's attempt ([AttemptHeader]) is taken up with
 // [retry.WithAttempt]: what a request that is retried as a whole calls further in is
-// not retried once more.
+// not retried once more. So that it is retried at all, the handler must answer what
+// failed further in with a status that its client retries: 502, 503 or 504, whichever
+// is the case, and not 500; see [AttemptHeader].
 //
 // Where there is a rate limit, each response but 503 and 504 has the fields
 // RateLimit-Policy and RateLimit of draft-ietf-httpapi-ratelimit-headers-11. The quota
@@ -137,6 +171,12 @@ func NewHandler(next http.Handler, cfg HandlerConfig) *Handler {
 		next = http.DefaultServeMux
 	}
 	orDefault(&cfg.DeadlineHeader, DeadlineHeader)
+	if cfg.MinTimeout == 0 {
+		cfg.MinTimeout = 5 * time.Millisecond
+		if cfg.MaxTimeout > 0 {
+			cfg.MinTimeout = min(cfg.MinTimeout, cfg.MaxTimeout/2)
+		}
+	}
 	if cfg.Client == nil {
 		cfg.Client = ClientIP
 	}
@@ -179,7 +219,11 @@ func (h *Handler) context(r *http.Request) (context.Context, context.CancelFunc)
 	if n := parseAttempt(r.Header.Get(AttemptHeader)); n > 0 {
 		ctx = retry.WithAttempt(ctx, n)
 	}
-	left, limited := parseDeadline(r.Header.Get(h.cfg.DeadlineHeader))
+	var left time.Duration
+	limited := false
+	if h.cfg.Off&PartDeadlineHeader == 0 {
+		left, limited = parseDeadline(r.Header.Get(h.cfg.DeadlineHeader))
+	}
 	if limit := h.cfg.MaxTimeout; limit > 0 && (!limited || left > limit) {
 		left, limited = limit, true
 	}
@@ -199,16 +243,41 @@ func (h *Handler) limiter(r *http.Request) *ratelimit.Limiter {
 
 // enter passes the gates with a request, and then calls serve.
 func (h *Handler) enter(ctx context.Context, limiter *ratelimit.Limiter, serve func(context.Context) error) error {
-	if err := ctx.Err(); err != nil { // also where there is no gate to look at it
+	begin := func(ctx context.Context) error {
+		if err := h.inTime(ctx); err != nil {
+			return err
+		}
+		return serve(ctx)
+	}
+	if err := h.inTime(ctx); err != nil { // before anything is taken or waited for
 		return err
 	}
 	return limiter.Run(ctx, func(ctx context.Context) error {
 		if h.cfg.Bulkhead == nil {
-			return serve(ctx)
+			return begin(ctx)
 		}
 		defer h.saturated.look(h.cfg.Bulkhead)
-		return h.cfg.Bulkhead.Run(ctx, serve)
+		return h.cfg.Bulkhead.Run(ctx, begin)
 	})
+}
+
+// inTime returns why a request is not to be begun any more, where it is not.
+func (h *Handler) inTime(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if deadline, limited := ctx.Deadline(); limited && time.Until(deadline) < h.cfg.MinTimeout {
+		return h.expire(ctx, context.DeadlineExceeded)
+	}
+	return nil
+}
+
+// expire returns the refusal of a request whose time is over, which gates further out
+// do not take for a failure.
+func (h *Handler) expire(ctx context.Context, reason error) error {
+	r := &stability.Rejection{Policy: "deadline", Name: h.cfg.Name, Reason: reason}
+	telemetry.Rejected(ctx, r)
+	return r
 }
 
 // serve calls the handler, and counts and returns how that ended.
@@ -231,10 +300,12 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, limiter *rateli
 		// client that has closed the request.
 		w.WriteHeader(statusClientClosedRequest)
 		return
-	case !stability.Rejected(err):
+	case !stability.Rejected(err), errors.Is(err, context.DeadlineExceeded): // also of one that waited for a gate
+		if !stability.Rejected(err) {
+			_ = h.expire(r.Context(), err)
+		}
 		h.expired.Add(1)
-		telemetry.Rejected(r.Context(), &stability.Rejection{Policy: "deadline", Name: h.cfg.Name, Reason: err})
-		writeProblem(w, http.StatusGatewayTimeout, problem{Detail: "The time that the client gave the request was over before its work began."})
+		writeProblem(w, http.StatusGatewayTimeout, problem{Detail: "The time that the request was given was over, or too short, before its work began."})
 		return
 	}
 	wait := stability.RetryAfter(err)

@@ -12,7 +12,7 @@ func (h *Handler) point() stability.Point {
 	s := h.Stats()
 	p := stability.Point{
 		State:  "ready",
-		Limits: map[string]string{},
+		Limits: map[string]string{"min_timeout": h.cfg.MinTimeout.String()},
 		Calls:  s.Calls,
 		Figures: map[string]float64{
 			"expired": float64(s.Expired),

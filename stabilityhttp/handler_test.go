@@ -25,6 +25,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/breaker"
 	"github.com/crumplezone/stability/bulkhead"
 	"github.com/crumplezone/stability/retry"
 	"github.com/crumplezone/stability/stabilityhttp"
@@ -172,6 +173,120 @@ func TestHandlerMaxTimeout(t *testing.T) {
 	})
 }
 
+// Work is not begun for a client that has hardly any time left for it, neither at once
+// nor after it has waited. Nobody is told to come back, and the bulkhead is not taken
+// for full because a client gave up.
+//
+// Contract: 40
+func TestHandlerRefusesWhatCannotBeDoneInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limit := bulkhead.New(bulkhead.Config{Limit: 1, Queue: 10})
+		release := make(chan struct{})
+		guarded := stabilityhttp.NewHandler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			<-release
+		}), stabilityhttp.HandlerConfig{Bulkhead: limit, MinTimeout: 50 * time.Millisecond, SaturatedFor: time.Second})
+		url, client := listenInMemory(t, "HTTP/1.1", guarded)
+		refused := func(header ...string) {
+			t.Helper()
+			resp, body := ask(t, client, url, header...)
+			requireProblem(t, resp, body, http.StatusGatewayTimeout, "about:blank")
+			require.Empty(t, resp.Header.Get("Retry-After"))
+		}
+		refused(stabilityhttp.DeadlineHeader, "49")
+		require.Zero(t, limit.Stats().Started(), "it did not come so far")
+
+		statuses := make(chan int)
+		send := func(header ...string) {
+			go func() {
+				resp, _, err := tryAsk(t.Context(), client, url, header...)
+				if err != nil {
+					t.Error(err)
+				}
+				statuses <- resp.StatusCode
+			}()
+			synctest.Wait()
+		}
+		send()
+		refused(stabilityhttp.DeadlineHeader, "100") // its time ends in the queue
+		time.Sleep(time.Second)
+		require.NoError(t, guarded.Ready())
+
+		send(stabilityhttp.DeadlineHeader, "100")
+		require.Equal(t, 1, limit.Stats().Queued)
+		time.Sleep(60 * time.Millisecond)
+		close(release)
+		require.ElementsMatch(t, []int{http.StatusOK, http.StatusGatewayTimeout}, []int{<-statuses, <-statuses}, "the other's turn came too late")
+		synctest.Wait()
+		require.Equal(t, stabilityhttp.HandlerStats{Calls: stability.Calls{Succeeded: 1, Rejected: 3}, Expired: 3}, guarded.Stats())
+		require.Equal(t, stability.Calls{Succeeded: 1, Ignored: 1, Rejected: 1}, limit.Stats().Calls)
+	})
+	w := httptest.NewRecorder() // by default no more than what nothing gets done in, and never all there is
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set(stabilityhttp.DeadlineHeader, "4")
+	stabilityhttp.NewHandler(http.NotFoundHandler(), stabilityhttp.HandlerConfig{}).ServeHTTP(w, r)
+	require.Equal(t, http.StatusGatewayTimeout, w.Code)
+	synctest.Test(t, func(t *testing.T) {
+		w := httptest.NewRecorder()
+		stabilityhttp.NewHandler(http.NotFoundHandler(), stabilityhttp.HandlerConfig{MaxTimeout: 2 * time.Millisecond}).
+			ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		require.Equal(t, http.StatusNotFound, w.Code)
+	})
+}
+
+// A client from far away gives its requests less time than the dependency takes. What
+// it asks for fails, and by default counts against the dependency for everybody; not
+// where the header is not taken up, or what cannot be done in time is not begun.
+//
+// Contract: 6
+func TestForeignDeadlines(t *testing.T) {
+	for name, c := range map[string]struct {
+		cfg  stabilityhttp.HandlerConfig
+		open bool
+	}{
+		"trusted":       {stabilityhttp.HandlerConfig{}, true},
+		"not taken up":  {stabilityhttp.HandlerConfig{Off: stabilityhttp.PartDeadlineHeader}, false},
+		"a least time":  {stabilityhttp.HandlerConfig{MinTimeout: 50 * time.Millisecond}, false},
+		"its own bound": {stabilityhttp.HandlerConfig{Off: stabilityhttp.PartDeadlineHeader, MaxTimeout: time.Second}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				toLeaf := stabilityhttp.NewTransport(memoryUpstream(t, func(http.ResponseWriter, *http.Request) {
+					time.Sleep(30 * time.Millisecond)
+				}), stabilityhttp.TransportConfig{})
+				front := stabilityhttp.NewHandler(tier(t, &http.Client{Transport: toLeaf}), c.cfg)
+				url, client := listenInMemory(t, "HTTP/1.1", front)
+				for range 25 {
+					_, _ = ask(t, client, url, stabilityhttp.DeadlineHeader, "10")
+				}
+				resp, _ := ask(t, client, url)
+				time.Sleep(time.Second) // in which the leaf's handlers return
+				if c.open {
+					require.Equal(t, breaker.Open, toLeaf.Gates("upstream.test:80").Breaker.State())
+					require.Equal(t, http.StatusBadGateway, resp.StatusCode)
+					return
+				}
+				require.Equal(t, breaker.Closed, toLeaf.Gates("upstream.test:80").Breaker.State())
+				require.Equal(t, http.StatusOK, resp.StatusCode)
+			})
+		})
+	}
+}
+
+// A handler that returns when its time is over has answered what net/http answers for
+// it: the ResponseWriter is the server's own, and nobody knows what was written.
+func TestHandlerThatSaysNothingInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		guarded := stabilityhttp.NewHandler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			<-r.Context().Done()
+		}), stabilityhttp.HandlerConfig{MaxTimeout: time.Second})
+		url, client := listenInMemory(t, "HTTP/1.1", guarded)
+		resp, body := ask(t, client, url)
+		require.Equal(t, http.StatusOK, resp.StatusCode)
+		require.Empty(t, body)
+		require.Equal(t, stability.Calls{Failed: 1}, guarded.Stats().Calls)
+	})
+}
+
 // The time that is left when a caller's request is sent reaches the handler, and what
 // the handler calls, through a client and a server of ours each.
 func TestDeadlineTravelsThroughTiers(t *testing.T) {
@@ -251,13 +366,13 @@ func TestFullHandlerRefuses(t *testing.T) {
 				require.Equal(t, "1", resp.Header.Get("Retry-After"), "not known, but at least a second")
 
 				time.Sleep(3 * time.Second)
-				require.Equal(t, http.StatusServiceUnavailable, <-statuses, "its deadline came before its turn")
+				require.Equal(t, http.StatusGatewayTimeout, <-statuses, "its deadline came before its turn")
 				require.Zero(t, limit.Stats().Queued)
 				send()
 				time.Sleep(20 * time.Second)
 				require.Equal(t, http.StatusOK, <-statuses)
 				require.Equal(t, http.StatusOK, <-statuses)
-				require.Equal(t, stabilityhttp.HandlerStats{Calls: stability.Calls{Succeeded: 2, Rejected: 2}, Full: 2}, guarded.Stats())
+				require.Equal(t, stabilityhttp.HandlerStats{Calls: stability.Calls{Succeeded: 2, Rejected: 2}, Expired: 1, Full: 1}, guarded.Stats())
 			})
 		})
 	}
@@ -491,6 +606,10 @@ func TestHandlerConfig(t *testing.T) {
 	for _, cfg := range []stabilityhttp.HandlerConfig{
 		{DeadlineHeader: "no token"},
 		{DeadlineHeader: "host"},
+		{Off: stabilityhttp.PartRetry},
+		{Off: stabilityhttp.PartDeadlineHeader, DeadlineHeader: "X-Patience"},
+		{MinTimeout: -1},
+		{MinTimeout: time.Second, MaxTimeout: time.Second},
 		{DeadlineHeader: stabilityhttp.AttemptHeader},
 		{MaxTimeout: -1},
 		{MaxTimeout: math.MinInt64},
