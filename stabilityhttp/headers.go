@@ -10,6 +10,10 @@ const (
 	// AttemptHeader is the name of the field that carries the number of the
 	// client's attempt, from 1. It is there where the client makes the request
 	// again if it fails; the server leaves that to the client, so that the attempts
-	// of tiers do not multiply.
+	// of tiers do not multiply. A server in the middle that answers 500 where the
+	// next one did not answer, as many handlers do with any error, thereby sees to
+	// it that nobody tries again: its own client leaves that to the first, which
+	// does not repeat what a 500 says. It should pass the failure on as what it is
+	// to a gateway: 502, 503 or 504.
 	AttemptHeader = "X-Request-Attempt"
 )

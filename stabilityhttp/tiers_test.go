@@ -70,6 +70,35 @@ func TestTiersDoNotMultiply(t *testing.T) {
 	}
 }
 
+// A server in the middle says 500 where the leaf is down, as many handlers do with any
+// error. The client further out does not repeat what a 500 says, and the one in the
+// middle leaves it to that one: nobody tries again. One that passes 503 on is retried.
+//
+// Contract: 31
+func TestWhatAMiddleTierAnswers(t *testing.T) {
+	for status, want := range map[int]int64{
+		http.StatusInternalServerError: 1, http.StatusBadGateway: 3, http.StatusServiceUnavailable: 3, http.StatusGatewayTimeout: 3,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var calls atomic.Int64
+			leaf := memoryUpstream(t, func(w http.ResponseWriter, _ *http.Request) {
+				calls.Add(1)
+				http.Error(w, "down", http.StatusServiceUnavailable)
+			})
+			toLeaf := &http.Client{Transport: stabilityhttp.NewTransport(leaf, stabilityhttp.TransportConfig{})}
+			middle := stabilityhttp.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if resp, _, err := tryAsk(r.Context(), toLeaf, bubbleURL); err != nil || resp.StatusCode != http.StatusOK {
+					http.Error(w, "the leaf did not answer", status)
+				}
+			}), stabilityhttp.HandlerConfig{})
+			client := &http.Client{Transport: stabilityhttp.NewTransport(memoryUpstream(t, middle.ServeHTTP), stabilityhttp.TransportConfig{})}
+			resp, _ := ask(t, client, bubbleURL)
+			require.Equal(t, status, resp.StatusCode)
+			require.Equal(t, want, calls.Load(), status)
+		})
+	}
+}
+
 // What a server of ours says, a client of ours does: it is not refused twice.
 //
 // Contract: 38
