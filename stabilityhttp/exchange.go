@@ -147,7 +147,7 @@ func (x *exchange) attemptNumber(ctx context.Context) int {
 	if n := retry.Attempt(x.Context); n > 0 {
 		return n // of a retry further out, which makes again what includes this request
 	}
-	if x.repeatable() || x.replayable() && x.t.customRetry {
+	if x.t.cfg.Retry.Attempts != 1 && (x.repeatable() || x.replayable() && x.t.customRetry) {
 		return retry.Attempt(ctx)
 	}
 	return 0

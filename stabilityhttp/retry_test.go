@@ -24,6 +24,7 @@ import (
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/breaker"
 	"github.com/crumplezone/stability/bulkhead"
+	"github.com/crumplezone/stability/hedge"
 	"github.com/crumplezone/stability/retry"
 	"github.com/crumplezone/stability/stabilityhttp"
 	"github.com/crumplezone/stability/timeout"
@@ -553,4 +554,29 @@ func TestRetryable(t *testing.T) {
 		require.Zero(t, base.open)
 		require.Zero(t, rt.Gates("upstream.test:80").Bulkhead.Stats().InUse)
 	})
+}
+
+// A Transport that makes nothing again does not tell the server that it does, so that
+// those further in may.
+//
+// Contract: 31
+func TestAttemptsOneLeavesRetriesToOthers(t *testing.T) {
+	for name, cfg := range map[string]stabilityhttp.TransportConfig{
+		"one attempt":       {Retry: retry.Config{Attempts: 1}},
+		"without retries":   {Off: stabilityhttp.PartRetry},
+		"one, and a hedge":  {Retry: retry.Config{Attempts: 1}, Hedge: &hedge.Config{}},
+		"none, and a hedge": {Off: stabilityhttp.PartRetry, Hedge: &hedge.Config{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := &answers{t: t, all: []any{503}}
+				toLeaf := &http.Client{Transport: stabilityhttp.NewTransport(base, stabilityhttp.TransportConfig{})}
+				middle := stabilityhttp.NewHandler(tier(t, toLeaf), stabilityhttp.HandlerConfig{})
+				client := &http.Client{Transport: stabilityhttp.NewTransport(memoryUpstream(t, middle.ServeHTTP), cfg)}
+				resp, _ := ask(t, client, bubbleURL)
+				require.Equal(t, http.StatusServiceUnavailable, resp.StatusCode)
+				require.Equal(t, 3, base.calls)
+			})
+		})
+	}
 }
