@@ -33,7 +33,7 @@ type attempt struct {
 	closing  atomic.Bool    // the body has been closed
 	over     atomic.Bool    // the attempt has ended
 
-	uploadFailed atomic.Bool // by itself
+	uploadFailed atomic.Bool // by itself, or it is not as long as ContentLength says
 }
 
 // errAbandoned ends an attempt whose context ended while nobody read its body.

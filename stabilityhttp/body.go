@@ -87,6 +87,7 @@ func (u *upgraded) Close() error {
 type upload struct {
 	io.ReadCloser
 	a      *attempt
+	n      int64 // bytes read
 	closed atomic.Bool
 }
 
@@ -95,8 +96,14 @@ func (u *upload) Read(p []byte) (int, error) {
 	u.a.clock.rest()
 	n, err := u.ReadCloser.Read(p)
 	u.a.clock.resume()
-	if err != nil && err != io.EOF && !u.closed.Load() { //nolint:errorlint // As of io.Reader.
-		u.a.uploadFailed.Store(true) // by itself, and not because it was closed
+	u.n += int64(n)
+	switch length := u.a.x.req.ContentLength; {
+	case err != nil && err != io.EOF: //nolint:errorlint // As of io.Reader.
+		if !u.closed.Load() {
+			u.a.uploadFailed.Store(true) // by itself, and not because it was closed
+		}
+	case length > 0 && (u.n > length || err != nil && u.n < length):
+		u.a.uploadFailed.Store(true) // it is not as long as it was said to be
 	}
 	return n, err
 }

@@ -3,6 +3,7 @@ package stabilityhttp_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -216,4 +217,39 @@ func TestRetryAfterBesideRateLimit(t *testing.T) {
 		require.GreaterOrEqual(t, time.Since(start), 2*time.Second)
 		require.Less(t, time.Since(start), 3*time.Second)
 	})
+}
+
+// A body shorter or longer than its ContentLength is the caller's mistake. It was sent
+// three times, and each counted as a failure of the server.
+func TestBodyOfAnotherLength(t *testing.T) {
+	for _, protocol := range protocols {
+		for _, body := range []string{"abc", "abcdefghijklmnopqrstuvwxyz"} {
+			if protocol == "HTTP/2.0" && len(body) < 10 {
+				continue // net/http sends that as it is, and leaves it to the server
+			}
+			for _, stream := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, %d bytes, stream %t", protocol, len(body), stream), func(t *testing.T) {
+					url, client := listen(t, protocol, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+						_, _ = io.Copy(io.Discard, r.Body)
+						<-r.Context().Done() // nothing it could answer comes first
+					}))
+					retried := false
+					rt := stabilityhttp.NewTransport(client.Transport, stabilityhttp.TransportConfig{Retry: retry.Config{
+						OnRetry: func(context.Context, error, time.Duration) { retried = true },
+					}})
+					var content io.Reader = strings.NewReader(body)
+					if stream {
+						content = io.MultiReader(content)
+					}
+					req := newRequest(t, http.MethodPut, url, content)
+					req.ContentLength = 10
+					_, err := rt.RoundTrip(req) //nolint:bodyclose // There is none.
+					require.Error(t, err)
+					require.NotErrorIs(t, err, timeout.ErrExceeded)
+					require.False(t, retried)
+					requireCalls(t, rt, url, stability.Calls{Ignored: 1})
+				})
+			}
+		}
+	}
 }
