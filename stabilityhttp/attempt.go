@@ -56,7 +56,7 @@ func (a *attempt) send(reqBody io.ReadCloser) (*http.Response, error) {
 		return nil, a.end(err)
 	}
 	resp.Request = a.x.req
-	a.x.t.quotas.note(a.x.key, resp.Header)
+	a.x.t.quotas.note(a.x.key, resp)
 	a.receive(resp)
 	return resp, nil
 }

@@ -31,11 +31,12 @@ const (
 	PartAttemptTimeout
 	// PartRetry makes requests again.
 	PartRetry
-	// PartQuota refuses requests to a host that has said, in the field RateLimit of
-	// a response (draft-ietf-httpapi-ratelimit-headers-11), that nothing is left of
-	// its client's quota; until the time that it named, or for a minute. A client
-	// that speaks for many users, each with a quota of his own, leaves it out, or
-	// has a Key for each.
+	// PartQuota refuses requests to a host that has refused one, with status 429 or
+	// 503, and said in its field RateLimit (draft-ietf-httpapi-ratelimit-headers-11)
+	// that nothing is left of its client's quota; until the time that it named, or
+	// for a minute. The field does not say which requests the quota is for. A client
+	// that speaks for many users, each with a quota of his own, or to a host with a
+	// quota for each of its endpoints, leaves this part out, or has a Key for each.
 	PartQuota
 	// PartBulkhead bounds the requests under way to a host.
 	PartBulkhead

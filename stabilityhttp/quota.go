@@ -20,9 +20,9 @@ var ErrQuota = errors.New("stabilityhttp: the server's quota is used up")
 
 const quotaGateName = "quota"
 
-// quotas refuse requests that the server would refuse: those to a host whose field
-// RateLimit said that nothing is left, until it said that there would be something,
-// for up to longestPushback.
+// quotas refuse requests that the server would refuse: those to a host that has
+// refused one, with a field RateLimit that said that nothing is left, until it said
+// that there would be something, for up to longestPushback.
 type quotas struct {
 	name    string
 	heard   atomic.Bool // that a quota was used up: most servers never say so
@@ -90,11 +90,13 @@ func (q *quota) Admit(ctx context.Context) (context.Context, stability.Admission
 	return ctx, stability.Admission{}, r
 }
 
-// note takes up what a response says, of which Retry-After takes precedence (section
-// 7 of the draft). Hosts past the bound share a quota, and must not hear of one
-// another's.
-func (q *quotas) note(key string, h http.Header) {
-	if q == nil || h["Ratelimit"] == nil {
+// note takes up what a refusal says, of which Retry-After takes precedence (section
+// 7 of the draft). An answer that took the last of a quota is none: what the quota is
+// for, the field does not say, and the next request may have another. Hosts past the
+// bound share a quota, and must not hear of one another's.
+func (q *quotas) note(key string, resp *http.Response) {
+	h := resp.Header
+	if q == nil || h["Ratelimit"] == nil || resp.StatusCode != http.StatusTooManyRequests && resp.StatusCode != http.StatusServiceUnavailable {
 		return
 	}
 	if _, exhausted := exhaustedFor(h); !exhausted {

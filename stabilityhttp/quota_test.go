@@ -14,21 +14,27 @@ import (
 	"github.com/crumplezone/stability/stabilityhttp"
 )
 
-// A host that says that nothing is left is left alone for as long as it says, but for
-// no longer than a minute.
+// A host that refuses, and says that nothing is left, is left alone for as long as it
+// says, but for no longer than a minute. One that answers is asked again: it may have
+// taken the last of the quota of one endpoint, and have enough left for the next.
 func TestQuota(t *testing.T) {
 	for _, c := range []struct {
-		field string
-		until time.Duration
+		status int
+		field  string
+		until  time.Duration
 	}{
-		{`"default";r=0;t=5`, 5 * time.Second},
-		{`"default";r=0;t=86400`, time.Minute},
-		{`"default";r=1;t=5`, 0},
-		{`"default";r=0`, 0},
-		{`garbage;;`, 0},
+		{429, `"default";r=0;t=5`, 5 * time.Second},
+		{503, `"default";r=0;t=5`, 5 * time.Second},
+		{429, `"default";r=0;t=86400`, time.Minute},
+		{429, `"default";r=1;t=5`, 0},
+		{429, `"default";r=0`, 0},
+		{429, `garbage;;`, 0},
+		{200, `"search";r=0;t=3600`, 0},
+		{404, `"search";r=0;t=3600`, 0},
+		{500, `"search";r=0;t=3600`, 0},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			base := &answers{t: t, all: []any{status{200, "RateLimit", c.field}, 200}}
+			base := &answers{t: t, all: []any{status{c.status, "RateLimit", c.field}, 200}}
 			call := func(rt *stabilityhttp.Transport, url string) error {
 				resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, url, nil))
 				if err == nil {
@@ -36,7 +42,7 @@ func TestQuota(t *testing.T) {
 				}
 				return err
 			}
-			rt := stabilityhttp.NewTransport(base, stabilityhttp.TransportConfig{Name: "inventory"})
+			rt := stabilityhttp.NewTransport(base, stabilityhttp.TransportConfig{Name: "inventory", Off: stabilityhttp.PartRetry})
 			require.NoError(t, call(rt, bubbleURL))
 			if c.until > 0 {
 				time.Sleep(time.Second)
@@ -54,7 +60,7 @@ func TestQuota(t *testing.T) {
 			require.NoError(t, call(rt, bubbleURL))
 
 			base.calls = 0
-			rt = stabilityhttp.NewTransport(base, stabilityhttp.TransportConfig{Off: stabilityhttp.PartQuota})
+			rt = stabilityhttp.NewTransport(base, stabilityhttp.TransportConfig{Off: stabilityhttp.PartQuota | stabilityhttp.PartRetry})
 			require.NoError(t, call(rt, bubbleURL))
 			require.NoError(t, call(rt, bubbleURL))
 		})
@@ -64,8 +70,8 @@ func TestQuota(t *testing.T) {
 // Past the bound on hosts, they do not hear of one another's quotas.
 func TestQuotaOfManyHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		base := &answers{t: t, all: []any{status{200, "RateLimit", `"default";r=0;t=5`}}}
-		rt := stabilityhttp.NewTransport(base, stabilityhttp.TransportConfig{Keys: stability.Keys{Max: 10}})
+		base := &answers{t: t, all: []any{status{429, "RateLimit", `"default";r=0;t=5`}}}
+		rt := stabilityhttp.NewTransport(base, stabilityhttp.TransportConfig{Keys: stability.Keys{Max: 10}, Off: stabilityhttp.PartRetry})
 		for i := range 20 {
 			resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, "http://upstream"+strconv.Itoa(i)+".test/", nil))
 			require.NoError(t, err)
