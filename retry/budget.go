@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/keyed"
 	"github.com/crumplezone/stability/internal/stripe"
 )
 
@@ -27,6 +29,14 @@ type BudgetConfig struct {
 	// what was spent counts for up to a step longer.
 	// Default 10s.
 	Window time.Duration
+
+	// Key returns what the budget of a call is kept by, given the call's context, so
+	// that a dependency which fails uses up no retries but its own: a host, a shard.
+	// It is asked once a call. Default nil: one budget for all calls.
+	Key func(ctx context.Context) string
+	// Keys bounds the budgets that are kept where there is a Key. One from which
+	// something was spent within the Window is never forgotten.
+	Keys stability.Keys
 }
 
 // Validate reports the first field that is not usable, as the error that
@@ -41,6 +51,11 @@ func (c BudgetConfig) Validate() error {
 		return errors.New("retry: BudgetConfig.Window must not be negative")
 	case c.Window > 0 && c.Window < minWindow:
 		return fmt.Errorf("retry: BudgetConfig.Window must be at least %v", minWindow)
+	case c.Key == nil && c.Keys != stability.Keys{}:
+		return errors.New("retry: BudgetConfig.Keys needs a BudgetConfig.Key")
+	}
+	if err := c.Keys.Validate(); err != nil {
+		return fmt.Errorf("retry: BudgetConfig.%w", err)
 	}
 	return nil
 }
@@ -64,9 +79,15 @@ const (
 // A call earns once in each budget, through however many policies with that budget
 // it passes, and a retry does not earn.
 //
+// Where it has a Key, all this holds for each key by itself, and the Budget is only
+// where to find the one that pays: see [Budget.For].
+//
 // All methods may be called by any number of goroutines, and none blocks for
 // longer than a reading takes.
 type Budget struct {
+	key     func(context.Context) string
+	members *keyed.Map[Budget] // nil: there is no key
+
 	unlimited bool
 	ratio     float64
 	floor     float64
@@ -101,6 +122,15 @@ func NewBudget(cfg BudgetConfig) *Budget {
 	if err := cfg.Validate(); err != nil {
 		panic(err)
 	}
+	b := newBudget(cfg)
+	if cfg.Key != nil {
+		b.key = cfg.Key
+		b.members = keyed.New(cfg.Keys, func(string) *Budget { return newBudget(cfg) }, (*Budget).forgettable)
+	}
+	return b
+}
+
+func newBudget(cfg BudgetConfig) *Budget {
 	if cfg.Ratio == 0 {
 		cfg.Ratio = 0.2
 	}
@@ -122,10 +152,24 @@ func NewBudget(cfg BudgetConfig) *Budget {
 // that cannot harm anyone however often they are made.
 func Unlimited() *Budget { return &Budget{unlimited: true} }
 
+// For returns the budget that pays for a call in ctx: b itself, or the one of its key.
+// Ask for it at each call: a budget that is kept elsewhere can be forgotten here, and
+// another be made in its place.
+func (b *Budget) For(ctx context.Context) *Budget {
+	if b.members == nil {
+		return b
+	}
+	return b.members.Get(b.key(ctx))
+}
+
+// forgettable reports whether a new budget would not pay for more.
+func (b *Budget) forgettable() bool { return b.Stats().Spent == 0 }
+
 // Earn counts a call, and returns the context to make it under: what it passes
 // further in does not earn in this budget again. It is for those who write a policy
 // that spends from a Budget; a [Retry] does it by itself.
 func (b *Budget) Earn(ctx context.Context) context.Context {
+	b = b.For(ctx)
 	outer := markOf(ctx)
 	if !b.earn(outer) {
 		return ctx
@@ -148,8 +192,13 @@ func (b *Budget) earn(outer *mark) bool {
 }
 
 // Spend pays for one retry or hedge. It returns false, and takes nothing, when the
-// budget has not enough left.
+// budget has not enough left. It knows nothing of a call's key: where there is one, it
+// is For that returns the budget to spend from, and Spend pays out of that which keys
+// past the bound share.
 func (b *Budget) Spend() bool {
+	if b.members != nil {
+		b = b.members.Get(stability.OverflowKey)
+	}
 	_, ok := b.spend()
 	return ok
 }
@@ -214,8 +263,18 @@ type BudgetStats struct {
 	Spent int64 // retries and hedges of the present window
 }
 
-// Stats returns a reading of the moment.
+// Stats returns a reading of the moment: where there is a Key, of all keys together,
+// and before there are any what the first will have.
 func (b *Budget) Stats() BudgetStats {
+	if b.members != nil && b.members.Len() > 0 {
+		var sum BudgetStats
+		for member := range b.members.All() {
+			s := member.Stats()
+			sum.Limit += s.Limit
+			sum.Spent += s.Spent
+		}
+		return sum
+	}
 	if b.unlimited {
 		return BudgetStats{Limit: math.MaxInt64}
 	}

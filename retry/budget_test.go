@@ -3,6 +3,7 @@ package retry_test
 import (
 	"context"
 	"math"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/retry"
 )
 
@@ -162,6 +164,8 @@ func TestUnlimited(t *testing.T) {
 // Contract: 41
 func TestBudgetConfig(t *testing.T) {
 	for _, cfg := range []retry.BudgetConfig{
+		{Keys: stability.Keys{Max: 1}},
+		{Key: ofShard, Keys: stability.Keys{Max: -1}},
 		{Ratio: -1}, {Ratio: 101}, {Ratio: math.NaN()}, {Ratio: math.Inf(1)}, {Ratio: math.MaxFloat64},
 		{MinPerSecond: -1}, {MinPerSecond: 2e6}, {MinPerSecond: math.NaN()}, {MinPerSecond: math.Inf(1)}, {MinPerSecond: math.Inf(-1)},
 		{Window: -1}, {Window: time.Millisecond},
@@ -178,4 +182,83 @@ func TestBudgetConfig(t *testing.T) {
 		b.Earn(t.Context())
 		require.GreaterOrEqual(t, b.Stats().Limit, int64(0))
 	}
+}
+
+type shard struct{}
+
+func ofShard(ctx context.Context) string {
+	key, _ := ctx.Value(shard{}).(string)
+	return key
+}
+
+func inShard(ctx context.Context, key string) context.Context {
+	return context.WithValue(ctx, shard{}, key)
+}
+
+// A shard that is down uses up its own retries, and no other's; its own are bounded as
+// if it were alone.
+//
+// Contract: 30
+func TestBudgetForEachKey(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		budget := retry.NewBudget(retry.BudgetConfig{Key: ofShard})
+		require.Equal(t, retry.BudgetStats{Limit: 10}, budget.Stats(), "what a key will have")
+		r := retry.New(retry.Config{Budget: budget, Jitter: func(time.Duration) time.Duration { return 0 }})
+		run := func(key string, fails int) (attempts int) {
+			_ = r.Run(inShard(t.Context(), key), func(context.Context) error {
+				if attempts++; attempts <= fails {
+					return errCall
+				}
+				return nil
+			})
+			return attempts
+		}
+		down := 0
+		for range 1000 {
+			down += run("down", 3)
+		}
+		require.Equal(t, 1210, down)
+		for range 10 {
+			require.Equal(t, 2, run("up", 1))
+		}
+		require.Equal(t, retry.BudgetStats{Limit: 210, Spent: 210}, budget.For(inShard(t.Context(), "down")).Stats())
+		require.Equal(t, retry.BudgetStats{Limit: 12, Spent: 10}, budget.For(inShard(t.Context(), "up")).Stats())
+		require.Equal(t, retry.BudgetStats{Limit: 222, Spent: 220}, budget.Stats())
+		require.Equal(t, budget.Stats(), r.Stats().Budget)
+
+		inner := retry.New(retry.Config{Budget: budget})
+		_ = r.Run(inShard(t.Context(), "nested"), func(ctx context.Context) error {
+			return inner.Run(ctx, func(context.Context) error { return nil })
+		})
+		require.EqualValues(t, 10, budget.For(inShard(t.Context(), "nested")).Stats().Limit, "it earned once: a fifth of a retry")
+	})
+}
+
+// However many keys there are, as many budgets are kept as was said, and one that is
+// spent is kept until that is forgotten: no key gets more by being crowded out.
+//
+// Contract: 30, 42
+func TestBudgetsOfManyKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		budget := retry.NewBudget(retry.BudgetConfig{Key: ofShard, Keys: stability.Keys{Max: 10}})
+		spent := budget.For(inShard(t.Context(), "spent"))
+		for spent.Spend() {
+		}
+		kept := map[*retry.Budget]bool{}
+		for i := range 10_000 {
+			kept[budget.For(inShard(t.Context(), strconv.Itoa(i%500)))] = true
+		}
+		require.Same(t, spent, budget.For(inShard(t.Context(), "spent")))
+		require.NotContains(t, kept, spent)
+		require.LessOrEqual(t, budget.Stats().Limit, int64(11*10))
+		time.Sleep(time.Minute)
+		require.Zero(t, budget.Stats().Spent)
+
+		require.True(t, budget.Spend(), "for no key in particular")
+		overflow := budget.For(inShard(t.Context(), stability.OverflowKey))
+		require.EqualValues(t, 1, overflow.Stats().Spent)
+		require.EqualValues(t, 1, budget.Stats().Spent)
+		plain := retry.NewBudget(retry.BudgetConfig{})
+		require.Same(t, plain, plain.For(t.Context()))
+	})
 }

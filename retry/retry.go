@@ -200,6 +200,7 @@ type call struct {
 	retry  *Retry
 	caller context.Context // what the caller gave
 	outer  *mark           // of the caller's context
+	budget *Budget         // that pays
 	ctx    context.Context // of the present attempt
 	// attempt is the number of the present attempt.
 	attempt int
@@ -213,10 +214,10 @@ func (r *Retry) begin(ctx context.Context) (call, error) {
 	if err := ctx.Err(); err != nil {
 		return call{}, err
 	}
-	c := call{retry: r, caller: ctx, outer: markOf(ctx), ctx: ctx, attempt: 1}
+	c := call{retry: r, caller: ctx, outer: markOf(ctx), budget: r.cfg.Budget.For(ctx), ctx: ctx, attempt: 1}
 	c.nested = c.outer.number() > 0
-	if earned := r.cfg.Budget.earn(c.outer); earned || !c.nested {
-		c.ctx = &mark{Context: ctx, outer: c.outer, attempt: max(1, c.outer.number()), budget: r.cfg.Budget}
+	if earned := c.budget.earn(c.outer); earned || !c.nested {
+		c.ctx = &mark{Context: ctx, outer: c.outer, attempt: max(1, c.outer.number()), budget: c.budget}
 	}
 	return c, nil
 }
@@ -273,7 +274,7 @@ func (c *call) next(err error) error {
 	} else if !ok && asked > r.cfg.MaxPushback {
 		return c.giveUp(ErrPushback)
 	}
-	slot, ok := r.cfg.Budget.spend()
+	slot, ok := c.budget.spend()
 	if !ok {
 		return c.giveUp(ErrBudget)
 	}
@@ -282,7 +283,7 @@ func (c *call) next(err error) error {
 	}
 	r.retries.Add(1)
 	c.attempt++
-	c.ctx = &mark{Context: c.caller, outer: c.outer, attempt: c.attempt, budget: r.cfg.Budget}
+	c.ctx = &mark{Context: c.caller, outer: c.outer, attempt: c.attempt, budget: c.budget}
 	r.event(c.caller, c.attempt, pause)
 	return nil
 }
@@ -307,7 +308,7 @@ func (c *call) pause(err error, pause time.Duration, resume time.Time, slot int6
 	over := false
 	defer func() {
 		if !over || ended != nil { // or OnRetry panicked
-			c.retry.cfg.Budget.refund(slot)
+			c.budget.refund(slot)
 		}
 	}()
 	if c.retry.cfg.OnRetry != nil {
