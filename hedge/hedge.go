@@ -12,12 +12,14 @@ package hedge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/keyed"
 	"github.com/crumplezone/stability/internal/stripe"
 	"github.com/crumplezone/stability/internal/telemetry"
 	"github.com/crumplezone/stability/retry"
@@ -44,6 +46,13 @@ type Config struct {
 	// until 20 latencies are known. Default 1ms, or MaxDelay where that is shorter,
 	// and 1s, or MinDelay where that is longer.
 	MinDelay, MaxDelay time.Duration
+	// Key returns what the latencies of a call are kept by, given the call's context,
+	// so that one dependency which is slower than others, a host or a shard, is not
+	// hedged at every call for it. Default nil: those of all calls are kept together.
+	Key func(ctx context.Context) string
+	// Keys bounds for how many keys latencies are kept, 4 KiB each. A key that was
+	// forgotten begins anew, with MaxDelay.
+	Keys stability.Keys
 	// Max is how many calls are made at the most, the first included, a delay
 	// apart. 1 hedges nothing. Default 2.
 	Max int
@@ -77,6 +86,13 @@ func (c Config) Validate() error {
 		return errors.New("hedge: Config.MinDelay must not be longer than Config.MaxDelay")
 	case c.Max < 0:
 		return errors.New("hedge: Config.Max must not be negative")
+	case c.Delay > 0 && c.Key != nil:
+		return errors.New("hedge: Config.Delay leaves nothing to Config.Key: set one of them")
+	case c.Key == nil && c.Keys != stability.Keys{}:
+		return errors.New("hedge: Config.Keys needs a Config.Key")
+	}
+	if err := c.Keys.Validate(); err != nil {
+		return fmt.Errorf("hedge: Config.%w", err)
 	}
 	return nil
 }
@@ -113,7 +129,8 @@ func (c Config) withDefaults() Config {
 type Hedge struct {
 	cfg         Config
 	instruments instruments
-	latencies   *latencies // nil: the delay is fixed
+	latencies   *latencies            // of all calls; nil: the delay is fixed, or
+	members     *keyed.Map[latencies] // of the calls of each key
 
 	tally                    telemetry.Tally
 	started, won, suppressed stripe.Counter
@@ -127,7 +144,12 @@ func New(cfg Config) *Hedge {
 	}
 	cfg = cfg.withDefaults()
 	h := &Hedge{cfg: cfg, instruments: newInstruments(cfg)}
-	if cfg.Delay == 0 {
+	switch {
+	case cfg.Key != nil:
+		h.members = keyed.New(cfg.Keys,
+			func(string) *latencies { return newLatencies(cfg.Percentile) },
+			func(*latencies) bool { return true })
+	case cfg.Delay == 0:
 		h.latencies = newLatencies(cfg.Percentile)
 	}
 	telemetry.Observe(h.instruments.meter, h, func(h *Hedge, o metric.Observer) { h.instruments.observe(o, h.Stats()) })
@@ -135,16 +157,39 @@ func New(cfg Config) *Hedge {
 	return h
 }
 
+// of returns the latencies that say how long to wait for a call in ctx; nil: none do.
+func (h *Hedge) of(ctx context.Context) *latencies {
+	if h.members != nil {
+		return h.members.Get(h.cfg.Key(ctx))
+	}
+	return h.latencies
+}
+
 // delay returns how long to wait before the next call.
-func (h *Hedge) delay() time.Duration {
-	if h.latencies == nil {
+func (h *Hedge) delay(l *latencies) time.Duration {
+	if l == nil {
 		return h.cfg.Delay
 	}
-	d, known := h.latencies.percentile()
+	d, known := l.percentile()
 	if !known {
 		return h.cfg.MaxDelay
 	}
 	return min(max(d, h.cfg.MinDelay), h.cfg.MaxDelay)
+}
+
+// longest returns the longest delay of any key.
+func (h *Hedge) longest() time.Duration {
+	if h.members == nil {
+		return h.delay(h.latencies)
+	}
+	longest, some := time.Duration(0), false
+	for l := range h.members.All() {
+		longest, some = max(longest, h.delay(l)), true
+	}
+	if !some {
+		return h.cfg.MaxDelay
+	}
+	return longest
 }
 
 // Stats is what a [Hedge] is doing and has done.
@@ -153,7 +198,7 @@ type Stats struct {
 	Hedges          int64         // calls made beside a first one
 	Won             int64         // of them, those whose value was taken
 	Suppressed      int64         // calls that were not made beside a slow one because the budget was spent
-	Delay           time.Duration // how long a call may take at present before another one is made
+	Delay           time.Duration // how long a call may take at present before another one is made; the longest of all keys
 	// Budget is the budget that pays, with all that share it.
 	Budget retry.BudgetStats
 }
@@ -168,7 +213,7 @@ func (h *Hedge) Stats() Stats {
 		Hedges:     h.started.Load(),
 		Won:        h.won.Load(),
 		Suppressed: h.suppressed.Load(),
-		Delay:      h.delay(),
+		Delay:      h.longest(),
 		Budget:     h.cfg.Budget.Stats(),
 	}
 }

@@ -414,12 +414,15 @@ func TestLosersAreIgnoredByGates(t *testing.T) {
 	})
 }
 
+func oneKey(context.Context) string { return "the one" }
+
 // Contract: 41
 func TestConfig(t *testing.T) {
 	for _, cfg := range []hedge.Config{
 		{Delay: -1}, {Max: -1}, {MinDelay: -1}, {MaxDelay: -1}, {MinDelay: 2, MaxDelay: 1},
 		{Percentile: -0.1}, {Percentile: 1}, {Percentile: 95}, {Percentile: math.NaN()}, {Percentile: math.Inf(1)}, {Percentile: math.Inf(-1)},
 		{Delay: 1, Percentile: 0.5}, {Delay: 1, MinDelay: 1}, {Delay: 1, MaxDelay: 1},
+		{Delay: 1, Key: oneKey}, {Keys: stability.Keys{Max: 1}}, {Key: oneKey, Keys: stability.Keys{Max: -1}},
 	} {
 		err := cfg.Validate()
 		require.ErrorContains(t, err, "hedge: Config.")
@@ -430,6 +433,7 @@ func TestConfig(t *testing.T) {
 		7:             {Delay: 7},
 		8:             {MaxDelay: 8},
 		time.Hour:     {MinDelay: time.Hour},
+		9:             {MaxDelay: 9, Key: oneKey},
 		math.MaxInt64: {Delay: math.MaxInt64, Max: math.MaxInt},
 	} {
 		require.NoError(t, cfg.Validate())
@@ -480,5 +484,43 @@ func TestLostLatenciesHoldThePercentile(t *testing.T) {
 		require.InEpsilon(t, 10*time.Millisecond, h.Stats().Delay, 1./16, "a first call that failed says nothing")
 		calls(5000, step{after: time.Second})
 		require.Greater(t, h.Stats().Delay, 50*time.Millisecond, "it rises until fewer calls are hedged")
+	})
+}
+
+// A dependency that is slower than others is hedged as often as they are, by the
+// measure of its own calls, and each is paid for by its own key's budget.
+//
+// Contract: 32
+func TestLatenciesOfEachKey(t *testing.T) {
+	type shard struct{}
+	of := func(ctx context.Context) string {
+		key, _ := ctx.Value(shard{}).(string)
+		return key
+	}
+	hedges := func(t *testing.T, cfg hedge.Config) (*hedge.Hedge, int64) {
+		h := hedge.New(cfg)
+		for i := range 2000 {
+			key, latency := "fast", time.Millisecond
+			if i%40 == 0 {
+				key, latency = "slow", 50*time.Millisecond
+			}
+			_, err := hedge.Do(context.WithValue(t.Context(), shard{}, key), h, newTrack(step{after: latency}, step{after: latency}).call)
+			require.NoError(t, err)
+		}
+		return h, h.Stats().Hedges
+	}
+	synctest.Test(t, func(t *testing.T) {
+		_, together := hedges(t, hedge.Config{Budget: retry.Unlimited()})
+		require.Greater(t, together, int64(40), "of 50, but the first, which came before anything was known")
+		budget := retry.NewBudget(retry.BudgetConfig{Key: of})
+		h, apart := hedges(t, hedge.Config{Key: of, Budget: budget})
+		require.Zero(t, apart)
+		require.InEpsilon(t, 50*time.Millisecond, h.Stats().Delay, 1./16, "the longest")
+
+		_, err := hedge.Do(context.WithValue(t.Context(), shard{}, "fast"), h, newTrack(step{after: time.Second}, step{after: time.Second}).call)
+		require.NoError(t, err)
+		require.EqualValues(t, 1, h.Stats().Hedges)
+		require.EqualValues(t, 1, budget.For(context.WithValue(t.Context(), shard{}, "fast")).Stats().Spent)
+		require.Zero(t, budget.For(context.WithValue(t.Context(), shard{}, "slow")).Stats().Spent)
 	})
 }

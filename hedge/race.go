@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/retry"
 )
 
 // A race is the calls that are made for one.
@@ -16,7 +17,10 @@ type race[T any] struct {
 	ctx     context.Context // what the calls' contexts are made of
 	fn      func(context.Context) (T, error)
 	dispose []func(T)
-	began   time.Time // read only where latencies are kept
+	budget  *retry.Budget
+	// latencies are those of the call's key; nil: none are kept.
+	latencies *latencies
+	began     time.Time // read only where latencies are kept
 
 	// pending is the goroutines of the race: one for each call but the first, and
 	// one for the timer while it is set.
@@ -47,8 +51,10 @@ type call[T any] struct {
 type crash struct{ value any } // nil: runtime.Goexit
 
 func (r *race[T]) run() (v T, release context.CancelFunc, err error) {
-	r.ctx = r.hedge.cfg.Budget.Earn(r.caller)
-	if r.hedge.latencies != nil {
+	r.latencies = r.hedge.of(r.caller)
+	r.budget = r.hedge.cfg.Budget.For(r.caller)
+	r.ctx = r.budget.Earn(r.caller)
+	if r.latencies != nil {
 		r.began = time.Now()
 	}
 	first := r.start()
@@ -97,7 +103,7 @@ func (r *race[T]) start() *call[T] {
 // mu.
 func (r *race[T]) arm() {
 	if len(r.calls) < r.hedge.cfg.Max {
-		delay := r.hedge.delay()
+		delay := r.hedge.delay(r.latencies)
 		r.pending.Add(1)
 		r.timer = time.AfterFunc(delay, func() { r.join(delay) })
 	}
@@ -112,7 +118,7 @@ func (r *race[T]) join(delay time.Duration) {
 		r.mu.Unlock()
 		return
 	}
-	if !r.hedge.cfg.Budget.Spend() {
+	if !r.budget.Spend() {
 		r.mu.Unlock()
 		r.hedge.suppressed.Add(1)
 		return
@@ -145,10 +151,10 @@ func (r *race[T]) end(c *call[T], v T, err error) {
 	case r.over:
 	case err == nil:
 		r.winner = c
-		if first := r.calls[0]; r.hedge.latencies != nil && (c == first || !first.ended) {
+		if first := r.calls[0]; r.latencies != nil && (c == first || !first.ended) {
 			// A first call that lost would have taken longer still. That it
 			// exceeded the delay is what the percentile needs to know of it.
-			r.hedge.latencies.add(time.Since(r.began))
+			r.latencies.add(time.Since(r.began))
 		}
 		r.finish()
 	case r.running == 0:
