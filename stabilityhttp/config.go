@@ -80,7 +80,9 @@ type TransportConfig struct {
 	// Retry configures how often and after which pauses a request is made again,
 	// and the budget for that. Its Retryable and Classify must be nil: those of
 	// this Config are asked. When its OnRetry is called, the response that another
-	// attempt is made after has been closed; its status is in the error's text.
+	// attempt is made after has been closed; its status is in the error's text. A
+	// Budget that it has is for all hosts together. Default a budget for each host, so
+	// that one which is down does not use up the retries of the others.
 	Retry retry.Config
 	// Retryable reports whether req may be made again after an attempt that ended
 	// in resp or in err; the other one is nil. It is not asked where the request
@@ -92,8 +94,9 @@ type TransportConfig struct {
 	// Hedge configures when a request is sent a second time because the first is
 	// slow: one that is idempotent, as [Retryable] has it, and has no body or a
 	// GetBody. Both pass the gates; a status to retry after counts as having failed.
-	// Its Budget, where it has none, is that of Retry. Its Classify must be nil.
-	// Default nil: no request is hedged.
+	// Without a Delay, what is slow is measured for each host by itself. Its Budget,
+	// where it has none, is that of Retry. Its Classify, Key and Keys must be left
+	// out. Default nil: no request is hedged.
 	Hedge *hedge.Config
 
 	// RateLimit configures the rate limit of each host, of which every attempt takes
@@ -116,9 +119,10 @@ type TransportConfig struct {
 	// others are ignored. It must not read resp's body. Default [Classify].
 	Classify func(resp *http.Response, err error) stability.Outcome
 
-	// Key returns what the gates of a request are kept by. Default [HostPort].
+	// Key returns what the gates of a request are kept by, the budget of its retries
+	// and the latencies of its hedges. Default [HostPort].
 	Key func(req *http.Request) string
-	// Keys bounds the gates that are kept.
+	// Keys bounds what is kept.
 	Keys stability.Keys
 
 	// MeterProvider provides the instruments of the parts that have none of their
@@ -177,6 +181,10 @@ func (c TransportConfig) validate() error {
 		return errors.New("Retry.Classify is not asked: set TransportConfig.Classify")
 	case c.Hedge != nil && c.Hedge.Classify != nil:
 		return errors.New("Hedge.Classify is not asked: set TransportConfig.Classify")
+	case c.Hedge != nil && c.Hedge.Key != nil:
+		return errors.New("Hedge.Key is not asked: set TransportConfig.Key")
+	case c.Hedge != nil && c.Hedge.Keys != stability.Keys{}:
+		return errors.New("Hedge.Keys is not asked: set TransportConfig.Keys")
 	case c.RateLimit.Classify != nil:
 		return errors.New("RateLimit.Classify is not asked: set TransportConfig.Classify")
 	case c.Bulkhead.Classify != nil:
@@ -308,6 +316,9 @@ func (c TransportConfig) hedge() hedge.Config {
 	}
 	h := *c.Hedge
 	h.Classify = outcome
+	if h.Delay == 0 {
+		h.Key, h.Keys = keyOf, c.Keys
+	}
 	orDefault(&h.Name, c.Name)
 	orDefault(&h.Budget, c.Retry.Budget)
 	orDefault(&h.MeterProvider, c.MeterProvider)

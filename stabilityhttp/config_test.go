@@ -1,6 +1,7 @@
 package stabilityhttp_test
 
 import (
+	"context"
 	"math"
 	"net/http"
 	"net/url"
@@ -66,6 +67,9 @@ func TestConfigValidate(t *testing.T) {
 		{config{Breaker: breaker.Config{Classify: classify}}, "Breaker.Classify is not asked: set TransportConfig.Classify"},
 		{config{RateLimit: ratelimit.Config{Rate: 1, Classify: classify}}, "RateLimit.Classify is not asked: set TransportConfig.Classify"},
 		{config{Hedge: &hedge.Config{Classify: classify}}, "Hedge.Classify is not asked: set TransportConfig.Classify"},
+
+		{config{Hedge: &hedge.Config{Key: func(context.Context) string { return "" }}}, "Hedge.Key is not asked: set TransportConfig.Key"},
+		{config{Hedge: &hedge.Config{Keys: stability.Keys{Max: 1}}}, "Hedge.Keys is not asked: set TransportConfig.Keys"},
 
 		{config{Off: stabilityhttp.PartBreaker, Breaker: breaker.Config{Consecutive: 1}}, "Breaker is configured and Off has PartBreaker: drop one of them"},
 		{config{Off: stabilityhttp.PartTimeout, Timeout: 1}, "Timeout is configured and Off has PartTimeout: drop one of them"},

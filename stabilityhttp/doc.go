@@ -5,9 +5,9 @@
 //	client := stabilityhttp.NewClient(stabilityhttp.TransportConfig{})
 //
 // is a client with a time limit for the whole request (30s) and for each wait for
-// the server (10s), up to three attempts at what may be made again, within a budget
-// of a fifth of the requests, and for each host a bulkhead (100 requests under way,
-// as many waiting for up to a second) and a breaker. [TransportConfig] changes each
+// the server (10s), up to three attempts at what may be made again, and for each host
+// a budget for that of a fifth of the requests, a bulkhead (100 requests under way, as
+// many waiting for up to a second) and a breaker. [TransportConfig] changes each
 // of them, adds a rate limit and a hedge, and leaves out what is not wanted.
 //
 // What a gate takes is held until the response's body ends, because that is when

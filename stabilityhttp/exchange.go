@@ -37,6 +37,25 @@ type exchange struct {
 	first attempt // room for the first, most often the only one
 }
 
+type exchangeKey struct{}
+
+// keyOf returns the key of the exchange that ctx is of.
+func keyOf(ctx context.Context) string {
+	x, ok := ctx.(*exchange)
+	if !ok {
+		x, _ = ctx.Value(exchangeKey{}).(*exchange)
+	}
+	return x.key
+}
+
+// Value implements [context.Context].
+func (x *exchange) Value(key any) any {
+	if key == (exchangeKey{}) {
+		return x
+	}
+	return x.Context.Value(key)
+}
+
 // Deadline implements [context.Context].
 func (x *exchange) Deadline() (time.Time, bool) {
 	if x.limit > 0 {

@@ -224,3 +224,29 @@ func TestPhotoFinish(t *testing.T) {
 		require.EqualValues(t, base.calls.Load(), gates.Breaker.Stats().Started())
 	})
 }
+
+// A host that is slower than the others is hedged by the measure of its own answers.
+func TestHedgeOfEachHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt := stabilityhttp.NewTransport(roundTripper(func(req *http.Request) (*http.Response, error) {
+			if req.URL.Host == "slow.test" {
+				time.Sleep(50 * time.Millisecond)
+			}
+			time.Sleep(time.Millisecond)
+			return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+		}), stabilityhttp.TransportConfig{Hedge: &hedge.Config{}})
+		get := func(url string) {
+			resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, url, nil))
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+		}
+		for i := range 1000 {
+			get(bubbleURL)
+			if i%50 == 49 {
+				get("http://slow.test/")
+			}
+		}
+		require.Zero(t, rt.Stats().Hedge.Hedges)
+		require.GreaterOrEqual(t, rt.Stats().Hedge.Delay, 51*time.Millisecond, "that of the slow one")
+	})
+}

@@ -116,6 +116,57 @@ func TestBudget(t *testing.T) {
 	})
 }
 
+// A host that is down uses up its own budget, for retries and hedges, and no other's,
+// unless one budget was given for all.
+//
+// Contract: 30
+func TestBudgetOfEachHost(t *testing.T) {
+	for name, c := range map[string]struct {
+		cfg  stabilityhttp.TransportConfig
+		want int // the status of a host that fails every other time
+	}{
+		"of each host":    {stabilityhttp.TransportConfig{}, http.StatusOK},
+		"and its hedges":  {stabilityhttp.TransportConfig{Hedge: &hedge.Config{}}, http.StatusOK},
+		"one for all":     {stabilityhttp.TransportConfig{Retry: retry.Config{Budget: retry.NewBudget(retry.BudgetConfig{})}}, http.StatusServiceUnavailable},
+		"one of Hedge's":  {stabilityhttp.TransportConfig{Hedge: &hedge.Config{Budget: retry.NewBudget(retry.BudgetConfig{})}}, http.StatusOK},
+		"keyed otherwise": {stabilityhttp.TransportConfig{Retry: retry.Config{Budget: retry.NewBudget(retry.BudgetConfig{Key: ofTenant})}}, http.StatusServiceUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var asked atomic.Int32
+				cfg := c.cfg
+				cfg.Off |= stabilityhttp.PartBreaker
+				cfg.Retry.Jitter = func(time.Duration) time.Duration { return 0 }
+				rt := stabilityhttp.NewTransport(roundTripper(func(req *http.Request) (*http.Response, error) {
+					status := http.StatusServiceUnavailable
+					if req.URL.Host != "down.test" && asked.Add(1)%2 == 0 {
+						status = http.StatusOK
+					}
+					return &http.Response{StatusCode: status, Body: http.NoBody}, nil
+				}), cfg)
+				get := func(url string) int {
+					resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, url, nil))
+					require.NoError(t, err)
+					require.NoError(t, resp.Body.Close())
+					return resp.StatusCode
+				}
+				for range 100 {
+					require.Equal(t, http.StatusServiceUnavailable, get("http://down.test/"))
+				}
+				require.Equal(t, c.want, get(bubbleURL))
+			})
+		})
+	}
+}
+
+type tenantKey struct{}
+
+// ofTenant is a key of the caller's, who says nothing here.
+func ofTenant(ctx context.Context) string {
+	tenant, _ := ctx.Value(tenantKey{}).(string)
+	return tenant
+}
+
 // The same over sockets, by one caller and by a hundred at the same time.
 //
 // Contract: 30

@@ -33,9 +33,11 @@ func (t *Transport) Gates(key string) Gates {
 // TransportStats is what a [Transport] is doing and has done, over all hosts.
 type TransportStats struct {
 	// Retry counts requests, however many attempts each took. A response that is
-	// not to be retried is a success for it, whatever its status.
+	// not to be retried is a success for it, whatever its status. Its Budget is the
+	// sum over all hosts.
 	Retry retry.Stats
-	// Hedge counts the attempts that could have been hedged.
+	// Hedge counts the attempts that could have been hedged. Its Delay is the longest
+	// of all hosts.
 	Hedge hedge.Stats
 	// Attempts counts what was sent, as TransportConfig.Classify judges it, and of
 	// that what a time limit ended; After is the attempt timeout.

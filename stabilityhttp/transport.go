@@ -82,10 +82,10 @@ func NewTransport(base http.RoundTripper, cfg TransportConfig) *Transport {
 		t.deadlineHeader = http.CanonicalHeaderKey(cfg.DeadlineHeader)
 		t.nearlyAll = formatDeadline(t.timeout - 1)
 	}
+	if cfg.Retry.Budget == nil { // the retries and the hedges to a host share it
+		cfg.Retry.Budget = retry.NewBudget(retry.BudgetConfig{Key: keyOf, Keys: cfg.Keys})
+	}
 	if cfg.on(PartRetry) {
-		if cfg.Retry.Budget == nil { // the retries and the hedges share it
-			cfg.Retry.Budget = retry.NewBudget(retry.BudgetConfig{})
-		}
 		t.retry = retry.New(cfg.Retry)
 	}
 	if cfg.Hedge != nil {
