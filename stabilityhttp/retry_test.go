@@ -122,19 +122,25 @@ func TestBudget(t *testing.T) {
 // Contract: 30
 func TestBudgetOfEachHost(t *testing.T) {
 	for name, c := range map[string]struct {
-		cfg  stabilityhttp.TransportConfig
-		want int // the status of a host that fails every other time
+		cfg  func() stabilityhttp.TransportConfig // in the bubble, with its clock
+		want int                                  // the status of a host that fails every other time
 	}{
-		"of each host":    {stabilityhttp.TransportConfig{}, http.StatusOK},
-		"and its hedges":  {stabilityhttp.TransportConfig{Hedge: &hedge.Config{}}, http.StatusOK},
-		"one for all":     {stabilityhttp.TransportConfig{Retry: retry.Config{Budget: retry.NewBudget(retry.BudgetConfig{})}}, http.StatusServiceUnavailable},
-		"one of Hedge's":  {stabilityhttp.TransportConfig{Hedge: &hedge.Config{Budget: retry.NewBudget(retry.BudgetConfig{})}}, http.StatusOK},
-		"keyed otherwise": {stabilityhttp.TransportConfig{Retry: retry.Config{Budget: retry.NewBudget(retry.BudgetConfig{Key: ofTenant})}}, http.StatusServiceUnavailable},
+		"of each host":   {func() stabilityhttp.TransportConfig { return stabilityhttp.TransportConfig{} }, http.StatusOK},
+		"and its hedges": {func() stabilityhttp.TransportConfig { return stabilityhttp.TransportConfig{Hedge: &hedge.Config{}} }, http.StatusOK},
+		"one for all": {func() stabilityhttp.TransportConfig {
+			return stabilityhttp.TransportConfig{Retry: retry.Config{Budget: retry.NewBudget(retry.BudgetConfig{})}}
+		}, http.StatusServiceUnavailable},
+		"one of Hedge's": {func() stabilityhttp.TransportConfig {
+			return stabilityhttp.TransportConfig{Hedge: &hedge.Config{Budget: retry.NewBudget(retry.BudgetConfig{})}}
+		}, http.StatusOK},
+		"keyed otherwise": {func() stabilityhttp.TransportConfig {
+			return stabilityhttp.TransportConfig{Retry: retry.Config{Budget: retry.NewBudget(retry.BudgetConfig{Key: ofTenant})}}
+		}, http.StatusServiceUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var asked atomic.Int32
-				cfg := c.cfg
+				cfg := c.cfg()
 				cfg.Off |= stabilityhttp.PartBreaker
 				cfg.Retry.Jitter = func(time.Duration) time.Duration { return 0 }
 				rt := stabilityhttp.NewTransport(roundTripper(func(req *http.Request) (*http.Response, error) {
