@@ -32,7 +32,7 @@ type BudgetConfig struct {
 
 	// Key returns what the budget of a call is kept by, given the call's context, so
 	// that a dependency which fails uses up no retries but its own: a host, a shard.
-	// It is asked once a call. Default nil: one budget for all calls.
+	// It is asked at each attempt. Default nil: one budget for all calls.
 	Key func(ctx context.Context) string
 	// Keys bounds the budgets that are kept where there is a Key. One from which
 	// something was spent within the Window is never forgotten.
@@ -159,8 +159,10 @@ func (b *Budget) For(ctx context.Context) *Budget {
 	if b.members == nil {
 		return b
 	}
-	return b.members.Get(b.key(ctx))
+	return b.member(ctx)
 }
+
+func (b *Budget) member(ctx context.Context) *Budget { return b.members.Get(b.key(ctx)) }
 
 // forgettable reports whether a new budget would not pay for more.
 func (b *Budget) forgettable() bool { return b.Stats().Spent == 0 }

@@ -200,7 +200,6 @@ type call struct {
 	retry  *Retry
 	caller context.Context // what the caller gave
 	outer  *mark           // of the caller's context
-	budget *Budget         // that pays
 	ctx    context.Context // of the present attempt
 	// attempt is the number of the present attempt.
 	attempt int
@@ -214,10 +213,11 @@ func (r *Retry) begin(ctx context.Context) (call, error) {
 	if err := ctx.Err(); err != nil {
 		return call{}, err
 	}
-	c := call{retry: r, caller: ctx, outer: markOf(ctx), budget: r.cfg.Budget.For(ctx), ctx: ctx, attempt: 1}
+	c := call{retry: r, caller: ctx, outer: markOf(ctx), ctx: ctx, attempt: 1}
 	c.nested = c.outer.number() > 0
-	if earned := c.budget.earn(c.outer); earned || !c.nested {
-		c.ctx = &mark{Context: ctx, outer: c.outer, attempt: max(1, c.outer.number()), budget: c.budget}
+	budget := r.cfg.Budget.For(ctx)
+	if earned := budget.earn(c.outer); earned || !c.nested {
+		c.ctx = &mark{Context: ctx, outer: c.outer, attempt: max(1, c.outer.number()), budget: budget}
 	}
 	return c, nil
 }
@@ -274,16 +274,17 @@ func (c *call) next(err error) error {
 	} else if !ok && asked > r.cfg.MaxPushback {
 		return c.giveUp(ErrPushback)
 	}
-	slot, ok := c.budget.spend()
+	budget := r.cfg.Budget.For(c.caller)
+	slot, ok := budget.spend()
 	if !ok {
 		return c.giveUp(ErrBudget)
 	}
-	if ended := c.pause(err, pause, resume, slot); ended != nil {
+	if ended := c.pause(err, pause, resume, budget, slot); ended != nil {
 		return c.giveUp(ended)
 	}
 	r.retries.Add(1)
 	c.attempt++
-	c.ctx = &mark{Context: c.caller, outer: c.outer, attempt: c.attempt, budget: c.budget}
+	c.ctx = &mark{Context: c.caller, outer: c.outer, attempt: c.attempt, budget: budget}
 	r.event(c.caller, c.attempt, pause)
 	return nil
 }
@@ -304,11 +305,11 @@ func (c *call) giveUp(reason error) error {
 
 // pause returns nil at the time to resume, or the error of the caller's context
 // when that ended before: then the slot gets back what it paid.
-func (c *call) pause(err error, pause time.Duration, resume time.Time, slot int64) (ended error) {
+func (c *call) pause(err error, pause time.Duration, resume time.Time, budget *Budget, slot int64) (ended error) {
 	over := false
 	defer func() {
 		if !over || ended != nil { // or OnRetry panicked
-			c.budget.refund(slot)
+			budget.refund(slot)
 		}
 	}()
 	if c.retry.cfg.OnRetry != nil {
