@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/internal/keyed"
-	"github.com/crumplezone/stability/internal/stripe"
+	"github.com/crumplezone/stability/internal/window"
 )
 
 // BudgetConfig configures a [Budget]. The zero value is valid.
@@ -91,15 +89,20 @@ type Budget struct {
 	unlimited bool
 	ratio     float64
 	floor     float64
-	step      time.Duration
-	began     time.Time
+	account   account
+}
 
-	calls   stripe.Counter // all there were
-	present atomic.Int64   // the number of the present slot; written under mu
+// An account is what calls and retries there were in the present slot and those before
+// it. A call counts for the slot that its context is made in, or for an earlier one
+// (see [window.Steps]), and is forgotten sooner then: a timer that is late can make
+// the limit smaller and never larger.
+type account struct {
+	window.Steps // guards the rest
 
-	mu    sync.Mutex
-	slots [kept]slot // slot n at n % kept
-	spent int64      // in all slots
+	slots   [kept]slot // slot n at n % kept
+	present int64      // the number of the present slot
+	calls   int64      // in the last slots slots
+	spent   int64      // in all
 }
 
 const (
@@ -111,9 +114,23 @@ const (
 	kept = slots + 1
 )
 
-type slot struct {
-	before int64 // calls before the slot began
-	spent  int64
+type slot struct{ calls, spent int64 }
+
+// Advance implements [window.Buckets].
+func (a *account) Advance(calls, steps int64) (empty bool) {
+	a.slots[a.present%kept].calls += calls
+	a.calls += calls
+	if steps < 0 || steps > kept {
+		steps = kept // all is forgotten
+	}
+	for range steps {
+		a.present++
+		a.calls -= a.slots[(a.present-slots+kept)%kept].calls
+		old := &a.slots[a.present%kept]
+		a.spent -= old.spent
+		*old = slot{}
+	}
+	return a.calls == 0
 }
 
 // NewBudget returns a budget. It panics with the error of [BudgetConfig.Validate]
@@ -140,12 +157,9 @@ func newBudget(cfg BudgetConfig) *Budget {
 	if cfg.Window == 0 {
 		cfg.Window = 10 * time.Second
 	}
-	return &Budget{
-		ratio: cfg.Ratio,
-		floor: cfg.MinPerSecond * cfg.Window.Seconds(),
-		step:  (cfg.Window-1)/slots + 1,
-		began: time.Now(),
-	}
+	b := &Budget{ratio: cfg.Ratio, floor: cfg.MinPerSecond * cfg.Window.Seconds()}
+	b.account.Init((cfg.Window-1)/slots+1, &b.account)
+	return b
 }
 
 // Unlimited returns a budget that pays for everything: for tests, and for calls
@@ -183,13 +197,7 @@ func (b *Budget) earn(outer *mark) bool {
 	if b.unlimited || outer.number() > 1 || outer.earned(b) {
 		return false
 	}
-	// One comparison, but for the first call of a slot.
-	if n := b.clock(); n > b.present.Load() {
-		b.mu.Lock()
-		b.turn(n)
-		b.mu.Unlock()
-	}
-	b.calls.Add(1)
+	b.account.Count()
 	return true
 }
 
@@ -210,16 +218,16 @@ func (b *Budget) spend() (int64, bool) {
 	if b.unlimited {
 		return 0, true
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.turn(b.clock())
-	if b.spent >= b.limit() {
+	a := &b.account
+	a.Lock()
+	defer a.Unlock()
+	a.Turn(a.Now(), true)
+	if a.spent >= b.limit() {
 		return 0, false
 	}
-	n := b.present.Load()
-	b.slots[n%kept].spent++
-	b.spent++
-	return n, true
+	a.slots[a.present%kept].spent++
+	a.spent++
+	return a.present, true
 }
 
 // refund takes back a spend of slot n for a retry that was not made.
@@ -227,37 +235,18 @@ func (b *Budget) refund(n int64) {
 	if b.unlimited {
 		return
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if n > b.present.Load()-kept { // else it is forgotten
-		b.slots[n%kept].spent--
-		b.spent--
+	a := &b.account
+	a.Lock()
+	defer a.Unlock()
+	if n > a.present-kept { // else it is forgotten
+		a.slots[n%kept].spent--
+		a.spent--
 	}
 }
 
-// clock returns the number of the slot that the present moment is in.
-func (b *Budget) clock() int64 { return int64(time.Since(b.began) / b.step) }
-
-// turn makes slot n the present one, unless a later one is. The caller holds mu.
-func (b *Budget) turn(n int64) {
-	present := b.present.Load()
-	if n <= present {
-		return
-	}
-	calls := b.calls.Load()
-	for i := max(present, n-kept) + 1; i <= n; i++ {
-		s := &b.slots[i%kept]
-		b.spent -= s.spent
-		*s = slot{before: calls}
-	}
-	b.present.Store(n)
-}
-
-// limit is how many retries the calls of the window pay for. The caller holds mu.
-func (b *Budget) limit() int64 {
-	oldest := b.slots[(b.present.Load()+kept-slots+1)%kept]
-	return int64(b.ratio*float64(b.calls.Load()-oldest.before) + b.floor)
-}
+// limit is how many retries the calls of the window pay for. The caller holds the
+// account's lock.
+func (b *Budget) limit() int64 { return int64(b.ratio*float64(b.account.calls) + b.floor) }
 
 // BudgetStats is what a [Budget] has left.
 type BudgetStats struct {
@@ -280,8 +269,9 @@ func (b *Budget) Stats() BudgetStats {
 	if b.unlimited {
 		return BudgetStats{Limit: math.MaxInt64}
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.turn(b.clock())
-	return BudgetStats{Limit: b.limit(), Spent: b.spent}
+	a := &b.account
+	a.Lock()
+	defer a.Unlock()
+	a.Turn(a.Now(), true)
+	return BudgetStats{Limit: b.limit(), Spent: a.spent}
 }

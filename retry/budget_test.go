@@ -105,11 +105,31 @@ func TestBudgetForgets(t *testing.T) {
 				b.Earn(t.Context())
 			}
 			time.Sleep(time.Second)
+			synctest.Wait() // for the timer, which is due now
 		}
 		limit := b.Stats().Limit
 		require.LessOrEqual(t, limit, int64(0.2*100+10))
 		require.GreaterOrEqual(t, limit, int64(0.2*90+10))
 	})
+}
+
+// A test's next bubble has a clock of its own, which begins anew, and no timer of the
+// last one.
+func TestBudgetInBubblesOneAfterTheOther(t *testing.T) {
+	b := retry.NewBudget(retry.BudgetConfig{Ratio: 1, MinPerSecond: 1e-9})
+	for range 3 {
+		synctest.Test(t, func(t *testing.T) {
+			require.Equal(t, retry.BudgetStats{}, b.Stats())
+			b.Earn(t.Context())
+			require.True(t, b.Spend())
+			require.False(t, b.Spend())
+			time.Sleep(20 * time.Second)
+			b.Earn(t.Context())
+			time.Sleep(9 * time.Second)
+			require.True(t, b.Spend())
+			require.False(t, b.Spend())
+		})
+	}
 }
 
 // The calls of a window pay once: spending late in it does not pay again in the

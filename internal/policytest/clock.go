@@ -78,8 +78,14 @@ func (w *walker) walk(v reflect.Value) {
 func (w *walker) walkStruct(v reflect.Value) {
 	switch {
 	case v.Type() == reflect.TypeFor[time.Time]():
-		if v.CanAddr() && !v.IsZero() {
-			shift((*time.Time)(unsafe.Pointer(v.UnsafeAddr())), w.monotonic, w.wall) //nolint:gosec // Fields are not exported.
+		if !v.CanAddr() || v.IsZero() {
+			return
+		}
+		p := unsafe.Pointer(v.UnsafeAddr()) //nolint:gosec // Fields are not exported.
+		// A struct that is part of another may be pointed to as well.
+		if at := (visit{p, v.Type()}); !w.seen[at] {
+			w.seen[at] = true
+			shift((*time.Time)(p), w.monotonic, w.wall)
 			w.found++
 		}
 	case v.Type() == reflect.TypeFor[time.Timer]():

@@ -1,14 +1,9 @@
-// Package window counts successes, failures and slow calls over a sliding span of
-// time, so that the path of a success reads no clock and takes no lock.
+// Package window counts over a sliding span of time what happens often, so that its
+// path reads no clock and takes no lock: the calls of a breaker, and those that pay
+// for retries.
 package window
 
-import (
-	"sync"
-	"sync/atomic"
-	"time"
-
-	"github.com/crumplezone/stability/internal/stripe"
-)
+import "time"
 
 // buckets is how many steps a window slides in. It covers the last nine steps and
 // the one that has begun.
@@ -35,48 +30,26 @@ func (c *Counts) add(d Counts) {
 
 // A Window holds the counts of one span.
 //
-// Failures and slow calls are put into the bucket of their time, under mu. A
-// success is only added to a counter that runs on; whoever turns the buckets
-// credits what was added since to the bucket that is ending. A timer turns them
-// while successes come in, and stops by itself when the window has run empty:
-// failures and readings turn them too, by the clock, so that what the timer owes
-// is only the step in which a success is counted and never whether it is.
+// Failures and slow calls are put into the bucket of their time, under the lock of
+// the steps. Successes are the events that the steps credit.
 type Window struct {
-	step   time.Duration
+	steps  Steps
 	enough int64
 
-	successes stripe.Counter
-	ticking   atomic.Bool // a timer will turn the buckets
-
-	mu       sync.Mutex
-	buckets  [buckets]Counts
-	sum      Counts // of all buckets
-	current  int
-	epoch    time.Time     // what times are measured from: a reading of one clock, where time.Now reads two
-	began    time.Duration // of the current bucket
-	credited int64         // of successes
-	timer    *time.Timer
+	buckets [buckets]Counts
+	sum     Counts // of all buckets
+	current int
 }
 
 // Init makes w, which must be zero, ready to count over span. Fewer calls than enough
 // are too few for a ratio to say anything.
 func (w *Window) Init(span time.Duration, enough int) {
-	w.step = span / buckets
 	w.enough = int64(enough)
-	w.epoch = time.Now()
+	w.steps.Init(span/buckets, w)
 }
-
-func (w *Window) now() time.Duration { return time.Since(w.epoch) }
 
 // Success counts a success that was not slow.
-func (w *Window) Success() {
-	w.successes.Add(1)
-	// First the count, then the look; tick stops first and looks at the count
-	// then. Atomic operations have one order, so one of the two sees the other.
-	if !w.ticking.Load() {
-		w.start()
-	}
-}
+func (w *Window) Success() { w.steps.Count() }
 
 // Failure counts a failure and returns the counts with it. Where those are enough,
 // there may be more successes than they say: to count the ones that came since the
@@ -95,111 +68,42 @@ func (w *Window) Failure(slow bool) Counts {
 func (w *Window) SlowSuccess() Counts { return w.count(Counts{Successes: 1, Slow: 1}) }
 
 func (w *Window) count(c Counts) Counts {
-	now := w.now() // without the lock, which is short then
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.turn(now, false)
+	now := w.steps.Now() // without the lock, which is short then
+	w.steps.Lock()
+	defer w.steps.Unlock()
+	w.steps.Turn(now, false)
 	w.buckets[w.current].add(c)
 	w.sum.add(c)
 	if w.sum.Calls() < w.enough {
-		w.turn(now, true)
+		w.steps.Turn(now, true)
 	}
 	return w.sum
 }
 
 // Counts returns what is in the window now.
 func (w *Window) Counts() Counts {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.turn(w.now(), true)
+	w.steps.Lock()
+	defer w.steps.Unlock()
+	w.steps.Turn(w.steps.Now(), true)
 	return w.sum
 }
 
-// turn credits the successes since the last turn and makes the bucket of now the
-// current one. Within a bucket, where that changes nothing, it does so if asked to.
-// The caller holds mu.
-func (w *Window) turn(now time.Duration, credit bool) {
-	if now < w.began {
-		now = w.now() // another has turned since it was read
-	}
-	steps := int64((now - w.began) / w.step)
-	if steps == 0 && !credit {
-		return
-	}
-	// Without a timer the window is empty of successes. Those that come now will be
-	// credited once start, which they call, has turned to their time.
-	ticking := w.ticking.Load()
-	if ticking {
-		w.credit() // to the bucket that is ending
-	}
-	switch {
-	case steps < 0 || steps >= buckets:
+// Advance implements [Buckets].
+func (w *Window) Advance(successes, steps int64) (empty bool) {
+	w.buckets[w.current].Successes += successes
+	w.sum.Successes += successes
+	if steps < 0 || steps >= buckets {
 		w.buckets = [buckets]Counts{}
 		w.sum = Counts{}
-		w.began += time.Duration(steps) * w.step
-		if steps < 0 { // another clock, such as that of a test's next bubble
-			w.began = now
-		}
-	default:
-		for range steps {
-			w.current = (w.current + 1) % buckets
-			old := &w.buckets[w.current]
-			w.sum.Successes -= old.Successes
-			w.sum.Failures -= old.Failures
-			w.sum.Slow -= old.Slow
-			*old = Counts{}
-		}
-		w.began += time.Duration(steps) * w.step
+		steps = 0
 	}
-	if ticking && (steps < 0 || steps >= 3) {
-		w.arm() // the timer is late, or of a clock that stands still
+	for range steps {
+		w.current = (w.current + 1) % buckets
+		old := &w.buckets[w.current]
+		w.sum.Successes -= old.Successes
+		w.sum.Failures -= old.Failures
+		w.sum.Slow -= old.Slow
+		*old = Counts{}
 	}
-}
-
-func (w *Window) credit() {
-	n := w.successes.Load()
-	c := Counts{Successes: n - w.credited}
-	w.credited = n
-	w.buckets[w.current].add(c)
-	w.sum.add(c)
-}
-
-func (w *Window) start() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.ticking.Load() {
-		return
-	}
-	w.turn(w.now(), true)
-	w.ticking.Store(true)
-	w.arm()
-}
-
-// arm sets a new timer. An old one, which may belong to another bubble and must
-// not be touched then, finds that it is not the window's own any more.
-func (w *Window) arm() {
-	var t *time.Timer
-	t = time.AfterFunc(w.step, func() { w.tick(&t) })
-	w.timer = t
-}
-
-func (w *Window) tick(t **time.Timer) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.timer != *t {
-		return
-	}
-	w.turn(w.now(), true)
-	if w.timer != *t {
-		return // turn has armed another
-	}
-	if w.sum.Successes == 0 {
-		w.ticking.Store(false)
-		if w.successes.Load() == w.credited {
-			w.timer = nil
-			return
-		}
-		w.ticking.Store(true)
-	}
-	(*t).Reset(w.step)
+	return w.sum.Successes == 0
 }

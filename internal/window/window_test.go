@@ -55,11 +55,11 @@ func TestTimerStopsAndStartsUnderLoad(t *testing.T) {
 			}
 			wg.Wait()
 			require.Equal(t, Counts{Successes: 8}, w.Counts())
-			require.True(t, w.ticking.Load())
+			require.True(t, w.steps.ticking.Load())
 			time.Sleep(20 * step)
 			synctest.Wait()
-			require.False(t, w.ticking.Load(), "the timer of an idle window stops")
-			require.Nil(t, w.timer)
+			require.False(t, w.steps.ticking.Load(), "the timer of an idle window stops")
+			require.Nil(t, w.steps.timer)
 			require.Equal(t, Counts{}, w.Counts())
 		})
 	}
@@ -69,8 +69,8 @@ func TestTimerStopsAndStartsUnderLoad(t *testing.T) {
 func TestTimerStopsAsASuccessComes(t *testing.T) {
 	for i := range 20_000 {
 		w := newWindow(10 * time.Hour)
-		w.start()
-		timer := w.timer
+		w.steps.start()
+		timer := w.steps.timer
 		var ready atomic.Int32
 		together := func() {
 			for ready.Add(1); ready.Load() < 2; {
@@ -78,7 +78,7 @@ func TestTimerStopsAsASuccessComes(t *testing.T) {
 			}
 		}
 		var wg sync.WaitGroup
-		wg.Go(func() { together(); w.tick(&timer) })
+		wg.Go(func() { together(); w.steps.tick(&timer) })
 		wg.Go(func() {
 			together()
 			for range i % 200 { // somewhere in the midst of tick
@@ -88,8 +88,8 @@ func TestTimerStopsAsASuccessComes(t *testing.T) {
 		})
 		wg.Wait()
 		require.Equal(t, Counts{Successes: 1}, w.Counts())
-		require.True(t, w.ticking.Load())
-		w.timer.Stop()
+		require.True(t, w.steps.ticking.Load())
+		w.steps.timer.Stop()
 	}
 }
 
@@ -98,12 +98,12 @@ func TestTimerStopsAsASuccessComes(t *testing.T) {
 func TestTimeReadBeforeAnotherTurned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWindow(10 * time.Second)
-		before := w.now()
+		before := w.steps.Now()
 		time.Sleep(5 * time.Second)
 		w.Failure(false)
-		w.mu.Lock()
-		w.turn(before, false)
-		w.mu.Unlock()
+		w.steps.Lock()
+		w.steps.Turn(before, false)
+		w.steps.Unlock()
 		require.Equal(t, Counts{Failures: 1}, w.Counts())
 	})
 }
