@@ -23,14 +23,13 @@ func Attempt(ctx context.Context) int { return markOf(ctx).number() }
 // belongs to none, and retries are made again under it: for a long piece of work
 // that is retried as a whole, and whose single calls are to be retried too.
 func WithAttempt(ctx context.Context, attempt int) context.Context {
-	return &mark{Context: ctx, outer: markOf(ctx), attempt: max(attempt, 0)}
+	return &mark{Context: ctx, attempt: max(attempt, 0)}
 }
 
 // A mark is a context that says which attempt it belongs to, and which budget has
 // earned by it.
 type mark struct {
 	context.Context
-	outer   *mark // the next one further out
 	attempt int
 	budget  *Budget // nil: none
 }
@@ -60,7 +59,7 @@ func (m *mark) number() int {
 
 // earned reports whether b has earned by the call that m belongs to.
 func (m *mark) earned(b *Budget) bool {
-	for ; m != nil; m = m.outer {
+	for ; m != nil; m = markOf(m.Context) {
 		if m.budget == b {
 			return true
 		}

@@ -190,7 +190,7 @@ func (b *Budget) Earn(ctx context.Context) context.Context {
 	if !b.earn(outer) {
 		return ctx
 	}
-	return &mark{Context: ctx, outer: outer, attempt: outer.number(), budget: b}
+	return &mark{Context: ctx, attempt: outer.number(), budget: b}
 }
 
 func (b *Budget) earn(outer *mark) bool {

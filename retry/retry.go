@@ -183,10 +183,12 @@ func (r *Retry) Run(ctx context.Context, fn func(context.Context) error) error {
 	if r == nil {
 		return fn(ctx)
 	}
-	c, err := r.begin(ctx)
+	first, nested, err := r.begin(ctx)
 	if err != nil {
 		return err
 	}
+	var c call
+	c.retry, c.caller, c.ctx, c.attempt, c.nested = r, ctx, first, 1, nested
 	defer c.unwind()
 	for {
 		if err, again := c.ended(fn(c.ctx)); !again {
@@ -199,7 +201,6 @@ func (r *Retry) Run(ctx context.Context, fn func(context.Context) error) error {
 type call struct {
 	retry  *Retry
 	caller context.Context // what the caller gave
-	outer  *mark           // of the caller's context
 	ctx    context.Context // of the present attempt
 	// attempt is the number of the present attempt.
 	attempt int
@@ -209,17 +210,19 @@ type call struct {
 	over   bool
 }
 
-func (r *Retry) begin(ctx context.Context) (call, error) {
+// begin returns the context of the first attempt, and whether an outer Retry decides
+// about others.
+func (r *Retry) begin(ctx context.Context) (first context.Context, nested bool, err error) {
 	if err := ctx.Err(); err != nil {
-		return call{}, err
+		return nil, false, err
 	}
-	c := call{retry: r, caller: ctx, outer: markOf(ctx), ctx: ctx, attempt: 1}
-	c.nested = c.outer.number() > 0
+	outer := markOf(ctx)
+	nested = outer.number() > 0
 	budget := r.cfg.Budget.For(ctx)
-	if earned := budget.earn(c.outer); earned || !c.nested {
-		c.ctx = &mark{Context: ctx, outer: c.outer, attempt: max(1, c.outer.number()), budget: budget}
+	if earned := budget.earn(outer); earned || !nested {
+		ctx = &mark{Context: ctx, attempt: max(1, outer.number()), budget: budget}
 	}
-	return c, nil
+	return ctx, nested, nil
 }
 
 // ended decides after an attempt that ended in err whether another is made, and
@@ -284,7 +287,7 @@ func (c *call) next(err error) error {
 	}
 	r.retries.Add(1)
 	c.attempt++
-	c.ctx = &mark{Context: c.caller, outer: c.outer, attempt: c.attempt, budget: budget}
+	c.ctx = &mark{Context: c.caller, attempt: c.attempt, budget: budget}
 	r.event(c.caller, c.attempt, pause)
 	return nil
 }
@@ -370,11 +373,13 @@ func Do[T any](ctx context.Context, r *Retry, fn func(context.Context) (T, error
 	if r == nil {
 		return fn(ctx)
 	}
-	c, err := r.begin(ctx)
+	first, nested, err := r.begin(ctx)
 	if err != nil {
 		var zero T
 		return zero, err
 	}
+	var c call
+	c.retry, c.caller, c.ctx, c.attempt, c.nested = r, ctx, first, 1, nested
 	defer c.unwind()
 	for {
 		v, err := fn(c.ctx)

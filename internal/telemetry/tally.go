@@ -36,9 +36,20 @@ func (t *Tally) Count(o stability.Outcome) {
 // of err, panics: the panic goes on, and the call is counted all the same.
 func (t *Tally) Judge(ctx context.Context, c stability.Classifier, err error) {
 	if c == nil && err == nil { // most calls: nothing of the user's is asked
-		t.Count(stability.Success)
+		t.succeed()
 		return
 	}
+	t.judge(ctx, c, err)
+}
+
+func (t *Tally) succeed() {
+	t.succeeded.Add(1)
+	if t.Sum != nil {
+		t.Sum.succeed()
+	}
+}
+
+func (t *Tally) judge(ctx context.Context, c stability.Classifier, err error) {
 	outcome := stability.Failure
 	defer func() { t.Count(outcome) }()
 	outcome = c.Outcome(ctx, err)
