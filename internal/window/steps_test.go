@@ -2,6 +2,7 @@ package window
 
 import (
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -30,55 +31,12 @@ func (r *record) Advance(events, steps int64) (empty bool) {
 	return r.events[r.present] == 0
 }
 
-// What an event pays for would be paid for too late otherwise. Here the timer is often
-// late, because somebody has the lock, and stops often, because nobody counts.
-func TestNoEventIsCreditedToALaterStep(t *testing.T) {
-	const length = time.Millisecond // real time, so that the steps turn in the midst of everything
-	r := newRecord(length)
-	var mu sync.Mutex
-	counted := map[int64]int64{} // events, by the step in which Count returned
-	stop := make(chan struct{})
-	var others, counters sync.WaitGroup
-	for _, turns := range []bool{false, true} {
-		others.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				case <-time.After(rand.N(3 * length)):
-				}
-				r.Lock()
-				if turns {
-					r.Turn(r.Now(), true)
-				} else {
-					time.Sleep(rand.N(5 * length))
-				}
-				r.Unlock()
-			}
-		})
-	}
-	for range 8 {
-		counters.Go(func() {
-			for range 100 {
-				for range rand.IntN(50) {
-					r.Count()
-					step := int64(r.Now() / length)
-					mu.Lock()
-					counted[step]++
-					mu.Unlock()
-				}
-				time.Sleep(rand.N(8 * length))
-			}
-		})
-	}
-	counters.Wait()
-	close(stop)
-	others.Wait()
-	time.Sleep(2 * length)
+// requireNoneLater takes the events by the steps in which Count returned.
+func (r *record) requireNoneLater(t *testing.T, counted map[int64]int64) {
+	t.Helper()
 	r.Lock()
 	defer r.Unlock()
 	r.Turn(r.Now(), true)
-
 	var credited, returned int64
 	for step := range r.present + 1 {
 		credited += r.events[step]
@@ -86,6 +44,71 @@ func TestNoEventIsCreditedToALaterStep(t *testing.T) {
 		require.GreaterOrEqual(t, credited, returned, "by the end of step %d", step)
 	}
 	require.Equal(t, returned, credited, "and each is credited once")
+}
+
+// What an event pays for would be paid for too late otherwise. The steps are so short
+// here that the clock turns them in the midst of everything: the timer is late, because
+// somebody has the lock, and stops often, because nobody counts for a while.
+func TestNoEventIsCreditedToALaterStep(t *testing.T) {
+	const length = 20 * time.Microsecond
+	r := newRecord(length)
+	idle := func(most int) {
+		for range rand.IntN(most) {
+			runtime.Gosched()
+		}
+	}
+	var mu sync.Mutex
+	counted := map[int64]int64{}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 200 {
+				for range rand.IntN(20) {
+					r.Count()
+					step := int64(r.Now() / length)
+					mu.Lock()
+					counted[step]++
+					mu.Unlock()
+				}
+				idle(2000)
+			}
+		})
+		wg.Go(func() {
+			for range 200 {
+				r.Lock()
+				idle(200)
+				r.Turn(r.Now(), rand.IntN(2) == 0)
+				idle(200)
+				r.Unlock()
+				idle(2000)
+			}
+		})
+	}
+	wg.Wait()
+	r.requireNoneLater(t, counted)
+}
+
+// The same with a timer that is late by any number of steps.
+func TestNoEventIsCreditedToALaterStepByALateTimer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRecord(time.Second)
+		counted := map[int64]int64{}
+		for range 1000 {
+			for range rand.IntN(3) {
+				r.Count()
+				counted[int64(r.Now()/time.Second)]++
+			}
+			if rand.IntN(2) == 0 {
+				r.Lock()
+				if r.timer != nil {
+					r.timer.Reset(rand.N(5 * time.Second))
+				}
+				r.Unlock()
+			}
+			time.Sleep(rand.N(3 * time.Second).Truncate(100 * time.Millisecond))
+		}
+		r.requireNoneLater(t, counted)
+	})
 }
 
 // Where the timer is in time, an event is credited to its own step.
