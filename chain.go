@@ -34,7 +34,8 @@ func Chain(ps ...Policy) Policy {
 	}
 	p := layers[len(layers)-1]
 	for i := len(layers) - 2; i >= 0; i-- {
-		p = &stack{outer: layers[i], inner: p}
+		around, _ := layers[i].(arounder)
+		p = &stack{outer: layers[i], around: around, inner: p}
 	}
 	return p
 }
@@ -73,9 +74,23 @@ func flatten(ps []Policy) []Policy {
 }
 
 // A stack is a policy around another, where at least one of them is no gate.
-type stack struct{ outer, inner Policy }
+type stack struct {
+	outer  Policy
+	around arounder // outer, if it is one
+	inner  Policy
+}
+
+// An arounder is a policy that takes another one in without a closure for each call:
+// Around is Run for a function that calls inner.Run(ctx, fn). It hands fn on as it is
+// given, which may be nil. A chain is an arounder, and so is a Retry.
+type arounder interface {
+	Around(ctx context.Context, inner Policy, fn func(context.Context) error) error
+}
 
 func (s *stack) Run(ctx context.Context, fn func(context.Context) error) error {
+	if s.around != nil {
+		return s.around.Around(ctx, s.inner, fn)
+	}
 	return s.outer.Run(ctx, func(ctx context.Context) error { return s.inner.Run(ctx, fn) })
 }
 
@@ -113,18 +128,32 @@ func (c *chain) Run(ctx context.Context, fn func(context.Context) error) error {
 	return f.leave(err)
 }
 
-func doChain[T any](ctx context.Context, c *chain, fn func(context.Context) (T, error)) (v T, err error) {
+func (c *chain) Around(ctx context.Context, inner Policy, fn func(context.Context) error) error {
 	var f frame
 	defer f.unwind()
-	ctx, err = f.enter(ctx, c.gates)
+	ctx, err := f.enter(ctx, c.gates)
 	switch {
 	case err != nil:
 	case c.rest != nil:
-		v, err = doChain(ctx, c.rest, fn)
+		err = c.rest.Around(ctx, inner, fn)
 	default:
-		v, err = fn(ctx)
+		err = inner.Run(ctx, fn)
 	}
-	return v, f.leave(err)
+	return f.leave(err)
+}
+
+func doChain[T any](ctx context.Context, c *chain, fn func(context.Context) (T, error), v *T) error {
+	var f frame
+	defer f.unwind()
+	ctx, err := f.enter(ctx, c.gates)
+	switch {
+	case err != nil:
+	case c.rest != nil:
+		err = doChain(ctx, c.rest, fn, v)
+	default:
+		*v, err = fn(ctx)
+	}
+	return f.leave(err)
 }
 
 func (c *chain) Enter(ctx context.Context) (*Pass, error) {

@@ -42,8 +42,9 @@ func TestChainOrder(t *testing.T) {
 		"gates":    func(_ int, g *gate) stability.Policy { return g },
 		"foreign":  func(_ int, g *gate) stability.Policy { return foreign{g} },
 		"policies": func(_ int, g *gate) stability.Policy { return plain{g} },
+		"arounds":  func(_ int, g *gate) stability.Policy { return around{plain{g}} },
 		"mixed": func(i int, g *gate) stability.Policy {
-			return []stability.Policy{g, plain{g}, foreign{g}, g, g}[i%5]
+			return []stability.Policy{g, plain{g}, foreign{g}, around{plain{g}}, g, g}[i%6]
 		},
 	}
 	shapes := map[string]func(...stability.Policy) stability.Policy{
@@ -260,9 +261,11 @@ func TestGatesInsideAPolicyThatRepeats(t *testing.T) {
 
 type twice struct{}
 
+func (t twice) Around(ctx context.Context, inner stability.Policy, fn func(context.Context) error) error {
+	return t.Run(ctx, func(ctx context.Context) error { return inner.Run(ctx, fn) })
+}
+
 func (twice) Run(ctx context.Context, fn func(context.Context) error) error {
-	if err := fn(ctx); err != nil {
-		return err
-	}
+	_ = fn(ctx)
 	return fn(ctx)
 }

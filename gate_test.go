@@ -88,6 +88,13 @@ func (p plain) Run(ctx context.Context, fn func(context.Context) error) error {
 	return p.g.Run(ctx, fn)
 }
 
+// around is a policy that takes another one in without a closure.
+type around struct{ plain }
+
+func (a around) Around(ctx context.Context, inner stability.Policy, fn func(context.Context) error) error {
+	return a.Run(ctx, func(ctx context.Context) error { return inner.Run(ctx, fn) })
+}
+
 // open is a gate that lets everything in and has nothing to be told.
 type open struct{}
 

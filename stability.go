@@ -48,27 +48,63 @@ type Gate interface {
 // Do costs no allocation where p is a gate of this module or a chain of such
 // gates.
 func Do[T any](ctx context.Context, p Policy, fn func(context.Context) (T, error)) (T, error) {
+	var v T
+	err := doInto(ctx, p, fn, &v)
+	return v, err
+}
+
+// doInto is Do that leaves in v what fn returned last; where fn is not called, what is
+// there.
+func doInto[T any](ctx context.Context, p Policy, fn func(context.Context) (T, error), v *T) (err error) {
 	switch p := p.(type) {
 	case nil:
-		return fn(ctx)
+		*v, err = fn(ctx)
+		return err
 	case *chain:
-		return doChain(ctx, p, fn)
+		return doChain(ctx, p, fn, v)
 	case Admitter:
 		ctx, a, err := p.Admit(ctx)
 		if err != nil {
-			var zero T
-			return zero, err
+			return err
 		}
-		return DoAdmitted(ctx, a, fn)
-	default:
-		return doPolicy(ctx, p, fn)
+		*v, err = DoAdmitted(ctx, a, fn)
+		return err
+	case *stack:
+		if p.around != nil {
+			return doAround(ctx, p.around, p.inner, fn, v)
+		}
+	case arounder:
+		return doAround(ctx, p, nil, fn, v)
 	}
+	return doPolicy(ctx, p, fn, v)
 }
 
-func doPolicy[T any](ctx context.Context, p Policy, fn func(context.Context) (T, error)) (v T, err error) {
-	err = p.Run(ctx, func(ctx context.Context) (err error) {
-		v, err = fn(ctx)
+func doAround[T any](ctx context.Context, p arounder, inner Policy, fn func(context.Context) (T, error), v *T) error {
+	d := &doing[T]{inner: inner, fn: fn, v: *v}
+	err := p.Around(ctx, d, nil)
+	*v = d.v
+	return err
+}
+
+// A doing is the policy inner, or none, around a function that returns a value, which
+// Run calls in place of the one that it is given. It is one allocation, where a variable
+// and the closures around it were three.
+type doing[T any] struct {
+	inner Policy
+	fn    func(context.Context) (T, error)
+	v     T
+}
+
+func (d *doing[T]) Run(ctx context.Context, _ func(context.Context) error) error {
+	return doInto(ctx, d.inner, d.fn, &d.v)
+}
+
+func doPolicy[T any](ctx context.Context, p Policy, fn func(context.Context) (T, error), v *T) error {
+	last := *v // and not v, which would be allocated everywhere were it in a closure
+	err := p.Run(ctx, func(ctx context.Context) (err error) {
+		last, err = fn(ctx)
 		return err
 	})
-	return v, err
+	*v = last
+	return err
 }

@@ -6,6 +6,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/breaker"
 	"github.com/crumplezone/stability/retry"
 )
 
@@ -22,6 +24,13 @@ func TestAllocations(t *testing.T) {
 	require.LessOrEqual(t, testing.AllocsPerRun(1000, func() { _ = r.Run(ctx, ok) }), 1.0, "Run")
 	value := func(context.Context) (int, error) { return 7, nil }
 	require.LessOrEqual(t, testing.AllocsPerRun(1000, func() { _, _ = retry.Do(ctx, r, value) }), 1.0, "Do")
+	require.LessOrEqual(t, testing.AllocsPerRun(1000, func() { _, _ = stability.Do(ctx, r, value) }), 2.0, "stability.Do")
+	inside := stability.Chain(r, breaker.New(breaker.Config{}))
+	between := stability.Chain(breaker.New(breaker.Config{}), inside)
+	require.LessOrEqual(t, testing.AllocsPerRun(1000, func() { _ = inside.Run(ctx, ok) }), 1.0, "Run around a gate")
+	require.LessOrEqual(t, testing.AllocsPerRun(1000, func() { _ = between.Run(ctx, ok) }), 1.0, "Run between gates")
+	require.LessOrEqual(t, testing.AllocsPerRun(1000, func() { _, _ = stability.Do(ctx, inside, value) }), 2.0, "stability.Do around a gate")
+	require.LessOrEqual(t, testing.AllocsPerRun(1000, func() { _, _ = stability.Do(ctx, between, value) }), 3.0, "stability.Do between gates")
 	inner := retry.New(retry.Config{Budget: budget})
 	require.NoError(t, r.Run(ctx, func(ctx context.Context) error {
 		require.Zero(t, testing.AllocsPerRun(1000, func() { _ = inner.Run(ctx, ok) }), "an inner Run")

@@ -1,6 +1,7 @@
 package retry_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -27,6 +28,35 @@ func TestContract(t *testing.T) {
 		AtRest: func(t testing.TB, p stability.Policy) {
 			require.Zero(t, p.(*retry.Retry).Stats().Budget.Spent)
 		},
-		Allocates: 3, // the context of the attempt, and what stability.Do needs around a Policy
+		Allocates: 2, // the context of the attempt, and what stability.Do needs around a Policy
+	}.Run(t)
+}
+
+// around is a Retry that is used by its Around.
+type around struct{ *retry.Retry }
+
+func (r around) Run(ctx context.Context, fn func(context.Context) error) error {
+	return r.Around(ctx, bare{}, fn)
+}
+
+type bare struct{}
+
+func (bare) Run(ctx context.Context, fn func(context.Context) error) error { return fn(ctx) }
+
+// Contract: 44
+func TestContractOfAround(t *testing.T) {
+	policytest.Policy{
+		New: func() stability.Policy {
+			return around{retry.New(retry.Config{Retryable: func(error) bool { return false }})}
+		},
+		Judged: func(c stability.Classifier) stability.Policy {
+			return around{retry.New(retry.Config{Attempts: 1, Classify: c})}
+		},
+		Nil:   around{},
+		Calls: func(p stability.Policy) stability.Calls { return p.(around).Stats().Calls },
+		AtRest: func(t testing.TB, p stability.Policy) {
+			require.Zero(t, p.(around).Stats().Budget.Spent)
+		},
+		Allocates: 2,
 	}.Run(t)
 }
