@@ -526,28 +526,26 @@ func jittered(t *testing.T, column string) string {
 	})
 }
 
-// changes opens a breaker whose listener takes its time over that, and meanwhile has
-// it probe and close. It does so in real time, since a library may call the listener
-// under its lock: the listener waits for the other changes for a second only.
+// changes opens a breaker whose listener is busy with that until the breaker has probed
+// and closed. It does so in real time: a library may call the listener under its lock, and
+// then nothing goes on before the listener, after five seconds, no longer waits.
 func changes(_ *testing.T, column string) string {
 	const opens = 10 * time.Millisecond
-	var told []string // under the lock, in the order in which the listener returns
+	var told []string // in the order in which the listener returns
 	var mu sync.Mutex
 	var first atomic.Bool
-	listening, overtaken := make(chan struct{}), make(chan struct{})
+	listening, recovered := make(chan struct{}), make(chan struct{})
 	b, there := newSubject(column, setting{consecutive: 5, openFor: opens, onChange: func(from, to string) {
 		if !first.Swap(true) {
 			close(listening)
 			select {
-			case <-overtaken:
-			case <-time.After(time.Second):
+			case <-recovered:
+			case <-time.After(5 * time.Second):
 			}
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		if told = append(told, from, to); len(told) == 4 {
-			close(overtaken)
-		}
+		told = append(told, from, to)
 	}})
 	if !there {
 		return absent
@@ -555,11 +553,12 @@ func changes(_ *testing.T, column string) string {
 	var calls sync.WaitGroup
 	calls.Go(b.open)
 	<-listening
-	for closes := time.Now().Add(10 * time.Second); b.try(ok) != nil || b.state() != closed; time.Sleep(opens) {
+	for closes := time.Now().Add(time.Minute); b.try(ok) != nil || b.state() != closed; time.Sleep(opens) {
 		if time.Now().After(closes) {
 			return "it does not close while the listener is busy"
 		}
 	}
+	close(recovered)
 	calls.Wait()
 	mu.Lock()
 	defer mu.Unlock()
