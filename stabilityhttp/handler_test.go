@@ -47,22 +47,12 @@ func listen(t testing.TB, protocol string, h http.Handler) (string, *http.Client
 // listenInMemory is listen in a bubble.
 func listenInMemory(t testing.TB, protocol string, h http.Handler) (string, *http.Client) {
 	t.Helper()
-	m := &memory{conns: make(chan net.Conn), closed: make(chan struct{})}
 	var p http.Protocols
 	p.SetHTTP1(protocol == "HTTP/1.1")
 	p.SetUnencryptedHTTP2(protocol == "HTTP/2.0")
-	s := &http.Server{Handler: h, Protocols: &p, ErrorLog: log.New(io.Discard, "", 0)} //nolint:gosec // Its clients are this test's.
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = s.Serve(m)
-	}()
+	m := serveInMemory(t, &http.Server{Handler: h, Protocols: &p, ErrorLog: log.New(io.Discard, "", 0)}) //nolint:gosec // Its clients are this test's.
 	base := &http.Transport{DialContext: m.dial, Protocols: &p}
-	t.Cleanup(func() {
-		base.CloseIdleConnections()
-		_ = s.Close()
-		<-done
-	})
+	t.Cleanup(base.CloseIdleConnections)
 	return bubbleURL, &http.Client{Transport: base}
 }
 

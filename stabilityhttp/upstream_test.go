@@ -164,23 +164,29 @@ type memory struct {
 	once   sync.Once
 }
 
-// memoryUpstream serves h in the bubble and returns the base transport that
-// reaches it whatever the URL.
-func memoryUpstream(t testing.TB, h http.HandlerFunc) *http.Transport {
+// serveInMemory has s serve a network of its own in the bubble.
+func serveInMemory(t testing.TB, s *http.Server) *memory {
 	t.Helper()
 	m := &memory{conns: make(chan net.Conn), closed: make(chan struct{})}
-	s := &http.Server{Handler: h} //nolint:gosec // Its clients are this test's.
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		_ = s.Serve(m)
 	}()
-	base := &http.Transport{DialContext: m.dial}
 	t.Cleanup(func() {
-		base.CloseIdleConnections()
-		s.Close()
+		_ = s.Close()
 		<-done
 	})
+	return m
+}
+
+// memoryUpstream serves h in the bubble and returns the base transport that
+// reaches it whatever the URL.
+func memoryUpstream(t testing.TB, h http.HandlerFunc) *http.Transport {
+	t.Helper()
+	m := serveInMemory(t, &http.Server{Handler: h}) //nolint:gosec // Its clients are this test's.
+	base := &http.Transport{DialContext: m.dial}
+	t.Cleanup(base.CloseIdleConnections)
 	return base
 }
 
