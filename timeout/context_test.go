@@ -115,7 +115,7 @@ func TestChildrenCostNoGoroutine(t *testing.T) {
 		for i := range cancels {
 			_, cancels[i] = context.WithCancel(pass.Context())
 		}
-		require.Equal(t, before, goroutines())
+		require.LessOrEqual(t, goroutines(), before) // fewer, as one of an earlier test ends
 		for _, cancel := range cancels {
 			cancel()
 		}
