@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -34,6 +35,8 @@ func main() {
 	}
 }
 
+var errNotCut = errors.New("the tail was not cut")
+
 func run(ctx context.Context, w io.Writer) error {
 	fmt.Fprintf(w, "%d reads from two replicas, each of which stalls for %v on one request in %d:\n\n", reads, stall, stallEvery)
 	fmt.Fprintf(w, "%-12s %8s %8s %8s  %s\n", "", "p50", "p99", "max", "requests")
@@ -52,7 +55,7 @@ func run(ctx context.Context, w io.Writer) error {
 	hedged.print(w, "hedged")
 
 	if before, after := single.percentile(99), hedged.percentile(99); after > before/2 {
-		return fmt.Errorf("p99 was %v single and %v hedged: the tail was not cut", before, after)
+		return fmt.Errorf("p99 was %v single and %v hedged: %w", before, after, errNotCut)
 	}
 	return nil
 }
