@@ -122,7 +122,7 @@ func fetch(ctx context.Context, url string) (string, error) {
 
 // An interrupt in either run ends it at once, and what was measured is shown.
 func TestAnInterruptLeavesPartialResults(t *testing.T) {
-	asked := regexp.MustCompile(`^  .* pages asked for +[1-9]`)
+	answered := regexp.MustCompile(`^  .* good +[1-9]`)
 	for _, during := range []string{"unprotected", protected} {
 		t.Run(during, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
@@ -137,8 +137,8 @@ func TestAnInterruptLeavesPartialResults(t *testing.T) {
 				if line == "unprotected" || line == protected {
 					section = line
 				}
-				// The first run goes on until pages have been asked for, the second ends by itself.
-				if section == during && (section == protected || asked.MatchString(line)) {
+				// The first run goes on until a page has been answered, the second ends by itself.
+				if section == during && (section == protected || answered.MatchString(line)) {
 					cancel()
 				}
 			})
