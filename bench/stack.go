@@ -69,7 +69,7 @@ func stackOfFive() Row {
 		Note: "Around a call that succeeds. The limits are never reached.",
 		Goals: []Goal{
 			{Name: "retry + breaker + limit + bulkhead + timeout", Against: "failsafe-go", Serial: 1. / 8, All: 1. / 6,
-				Why: "Two clock readings (the budget's and the deadline's), three allocations (the attempt's mark, the closure around the gates, the timeout's context) and nine or ten atomic operations that count are about all of it."},
+				Why: "One clock reading (the deadline's), two allocations (the attempt's mark, the timeout's context) and nine or ten atomic operations that count are about all of it."},
 		},
 		Candidates: []Candidate{
 			{Name: "stability", How: "`Chain` of the five, in that order.", Setup: func() Work {
