@@ -215,7 +215,8 @@ type Breaker struct {
 // New returns a closed breaker. It panics with the error of [Config.Validate] when
 // cfg is not usable.
 func New(cfg Config) *Breaker {
-	b := newBreaker(newSettings(cfg), "")
+	b := new(Breaker)
+	b.init(newSettings(cfg), "")
 	telemetry.Observe(b.meter, b, func(b *Breaker, o metric.Observer) {
 		var in [len(states)]int64
 		in[b.State()] = 1
@@ -225,14 +226,13 @@ func New(cfg Config) *Breaker {
 	return b
 }
 
-func newBreaker(s *settings, key string) *Breaker {
-	b := &Breaker{settings: s, key: key, since: time.Now()}
+func (b *Breaker) init(s *settings, key string) {
+	b.settings, b.key, b.since = s, key, time.Now()
 	if s.sum != nil {
 		b.totals.tally.Sum = &s.sum.tally
 	}
 	b.real = b.newClosed()
 	b.stay.Store(b.real)
-	return b
 }
 
 // Run calls fn unless the breaker refuses, which it does with a

@@ -34,7 +34,8 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 	s.sum = new(totals)
 	g := &Group{settings: s}
 	g.members = keyed.New(keys,
-		func(key string) *Breaker { return newBreaker(s, key) },
+		func(b *Breaker, key string) { b.init(s, key) },
+		func(b *Breaker) string { return b.key },
 		(*Breaker).forgettable)
 	telemetry.Observe(s.meter, g, func(g *Group, o metric.Observer) { g.observe(o, g.sum, g.inStates()) })
 	telemetry.Register(s.meter, g, (*Group).point)

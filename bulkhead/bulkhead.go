@@ -117,18 +117,18 @@ const (
 // New returns a bulkhead. It panics with the error of [Config.Validate] when cfg
 // is not usable.
 func New(cfg Config) *Bulkhead {
-	b := newBulkhead(newSettings(cfg), "")
+	b := new(Bulkhead)
+	b.init(newSettings(cfg), "")
 	telemetry.Observe(b.meter, b, func(b *Bulkhead, o metric.Observer) { b.observe(o, b.Stats()) })
 	telemetry.Register(b.meter, b, func(b *Bulkhead) stability.Point { return b.point(b.Stats()) })
 	return b
 }
 
-func newBulkhead(s *settings, key string) *Bulkhead {
-	b := &Bulkhead{settings: s}
+func (b *Bulkhead) init(s *settings, key string) {
+	b.settings = s
 	b.tally.Sum = s.sum
 	b.limit.Store(uint32(s.cfg.Limit)) //nolint:gosec // Validate has seen it.
 	b.full = stability.Rejection{Policy: policy, Name: s.cfg.Name, Key: key, Reason: ErrFull}
-	return b
 }
 
 // Run calls fn when a permit is free, or when one became free while the call

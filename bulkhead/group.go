@@ -32,7 +32,8 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 	s.sum = new(telemetry.Tally)
 	g := &Group{settings: s}
 	g.members = keyed.New(keys,
-		func(key string) *Bulkhead { return newBulkhead(s, key) },
+		func(b *Bulkhead, key string) { b.init(s, key) },
+		func(b *Bulkhead) string { return b.full.Key },
 		(*Bulkhead).forgettable)
 	telemetry.Observe(s.meter, g, func(g *Group, o metric.Observer) { g.observe(o, g.Stats()) })
 	telemetry.Register(s.meter, g, func(g *Group) stability.Point {

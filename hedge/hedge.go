@@ -147,7 +147,8 @@ func New(cfg Config) *Hedge {
 	switch {
 	case cfg.Key != nil:
 		h.members = keyed.New(cfg.Keys,
-			func(string) *latencies { return newLatencies(cfg.Percentile) },
+			func(l *latencies, key string) { l.share, l.key = cfg.Percentile, key },
+			func(l *latencies) string { return l.key },
 			func(*latencies) bool { return true })
 	case cfg.Delay == 0:
 		h.latencies = newLatencies(cfg.Percentile)

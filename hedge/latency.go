@@ -14,6 +14,7 @@ import (
 // sixteenth too long.
 type latencies struct {
 	share float64
+	key   string
 
 	mu     sync.Mutex
 	recent [memory]uint16 // the bucket of each, a ring

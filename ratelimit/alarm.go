@@ -6,28 +6,39 @@ import "time"
 // the tokens of the first in the queue come, and while tokens are lent, for the end
 // of the lease.
 type alarm struct {
-	timer *time.Timer // nil: never set
-	at    time.Duration
-	set   bool
+	timer     *time.Timer
+	at        time.Duration
+	set       bool
+	leaseEnds time.Duration // as long as something is lent
+}
+
+func (a *alarm) isSet() bool { return a != nil && a.set }
+
+// needAlarm returns the alarm. The caller holds mu.
+func (l *Limiter) needAlarm() *alarm {
+	if l.alarm == nil {
+		l.alarm = new(alarm)
+	}
+	return l.alarm
 }
 
 // setAlarm sets the alarm, or switches it off. An alarm that is set for an earlier
 // instant than needed stays: it is set again when it goes off. The caller holds mu.
 func (l *Limiter) setAlarm() {
-	a := &l.alarm
 	var at time.Duration
 	switch {
-	case l.queue.head != nil:
+	case l.queue.first() != nil:
 		at = l.bucket.due(int64(l.queue.head.n))
 	case l.bucket.lent > 0:
-		at = l.lender.ends
+		at = l.alarm.leaseEnds
 	default:
-		if a.set {
-			a.set = false
-			a.timer.Stop()
+		if l.alarm.isSet() {
+			l.alarm.set = false
+			l.alarm.timer.Stop()
 		}
 		return
 	}
+	a := l.needAlarm()
 	if a.set && a.at <= at {
 		return
 	}
@@ -45,7 +56,7 @@ func (l *Limiter) ring() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.alarm.set = false
-	if l.queue.len > 0 || l.now() >= l.lender.ends {
+	if l.queue.first() != nil || l.now() >= l.alarm.leaseEnds {
 		l.enter()
 	}
 	l.setAlarm()

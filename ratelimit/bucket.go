@@ -21,27 +21,37 @@ const forever = time.Duration(1) << 62
 //     bucket's burst is lowered by as many: the two together never hold more than
 //     the burst, nor gain tokens faster than the rate.
 //
+// The rate.Limiter is told late of the tokens that are taken, and of many at once: it
+// held some at an instant, and what was taken since is owed to it. As long as those
+// were enough, it need not be asked, and its cache lines are not touched. That comes to
+// the same as if it had been told at each take, unless it would have been full in
+// between: what it had no room for, it would have lost. So each take looks first
+// whether it is full, and if so begins anew: it holds all that it has room for, and
+// nothing is owed. See has.
+//
 // A bucket is not safe for concurrent use.
 type bucket struct {
-	now   time.Duration // since base, as all instants
-	spare int           // tokens outside that are to be had
-	lent  int           // tokens outside that were lent: some of them may be spent
-	sure  float64       // tokens inside, at the least
-	base  time.Time
-	rate.Limiter
+	now   time.Duration // since the settings' base, as all instants
 	rate  float64
-	burst int
+	burst int32
+	spare int32 // tokens outside that are to be had
+	lent  int32 // tokens outside that were lent: some of them may be spent
+	owed  int32 // tokens taken from inside since then, of which inside does not know yet
+
+	then   time.Duration // an instant, not after now
+	held   float64       // tokens inside then
+	inside *rate.Limiter // not touched by most calls, and so apart
 }
 
-// init makes the bucket a full one at base.
-func (b *bucket) init(base time.Time, perSecond float64, burst int) {
-	b.base, b.rate, b.burst = base, perSecond, burst
-	// The zero rate.Limiter is empty, and what fills it is time.
-	before := base.Add(-time.Second)
-	b.SetLimitAt(before, limit(math.MaxFloat64))
-	b.SetBurstAt(before, burst)
-	b.SetLimitAt(base, limit(perSecond))
+// init makes the bucket a full one at now.
+func (b *bucket) init(now time.Duration, perSecond float64, burst int) {
+	b.now, b.rate, b.burst = now, perSecond, int32(burst)
+	b.then, b.held = now, float64(burst)
+	b.inside = rate.NewLimiter(limit(perSecond), burst)
 }
+
+// clock returns an instant as a rate.Limiter wants it, to which only differences matter.
+func clock(at time.Duration) time.Time { return time.Time{}.Add(at) }
 
 // limit keeps the largest rate from being rate.Inf, which has no burst.
 func limit(perSecond float64) rate.Limit {
@@ -51,37 +61,68 @@ func limit(perSecond float64) rate.Limit {
 // advance takes a reading of the clock.
 func (b *bucket) advance(now time.Duration) { b.now = max(b.now, now) }
 
-func (b *bucket) time(at time.Duration) time.Time { return b.base.Add(at) }
-
 // tokensAt returns how many tokens there are to be had at an instant that is not
 // before now, if none is taken until then.
 func (b *bucket) tokensAt(at time.Duration) float64 {
-	return float64(b.spare) + b.TokensAt(b.time(at))
+	b.settle()
+	return float64(b.spare) + b.inside.TokensAt(clock(at))
 }
 
 func (b *bucket) tokens() float64 { return b.tokensAt(b.now) }
 
+// room returns how many tokens there are inside at the most.
+func (b *bucket) room() int32 { return b.burst - b.spare - b.lent }
+
 // take takes n tokens and reports whether they were there. Nothing is lent.
-func (b *bucket) take(n int) bool {
+func (b *bucket) take(n int32) bool {
 	if inside := n - b.spare; inside > 0 {
-		t := b.time(b.now)
-		if b.sure < float64(inside) {
-			b.sure = b.TokensAt(t)
-		}
-		if b.sure < float64(inside) || !b.AllowN(t, inside) {
+		if !b.has(inside) {
 			return false
 		}
-		b.sure -= float64(inside)
+		b.owed += inside
 	}
 	b.outside(max(b.spare-n, 0), 0)
 	return true
 }
 
+// has reports whether there are n tokens inside.
+func (b *bucket) has(n int32) bool {
+	if !b.full() && b.left() < float64(n) {
+		b.settle()
+	}
+	return b.left() >= float64(n)
+}
+
+// left returns how many tokens there are inside, at the least.
+func (b *bucket) left() float64 { return b.held - float64(b.owed) }
+
+// full reports whether there is no room for more tokens inside. If so it begins anew.
+func (b *bucket) full() bool {
+	room := float64(b.room())
+	if (b.now-b.then).Seconds()*b.rate < room-b.left() {
+		return false
+	}
+	b.then, b.held, b.owed = b.now, room, 0
+	return true
+}
+
+// settle tells the rate.Limiter what it is owed, and asks it what it holds now.
+func (b *bucket) settle() {
+	if b.owed > 0 {
+		// Not AllowN: it held that many but for a rounding error.
+		b.inside.ReserveN(clock(b.then), int(b.owed))
+	} else if b.then == b.now {
+		return
+	}
+	b.then, b.owed = b.now, 0
+	b.held = b.inside.TokensAt(clock(b.now))
+}
+
 // give gives n tokens back, as far as there is room. Nothing is lent.
-func (b *bucket) give(n int) { b.outside(min(b.spare+n, b.burst), 0) }
+func (b *bucket) give(n int32) { b.outside(b.spare+min(n, b.burst-b.spare), 0) }
 
 // lend takes n tokens that are there and keeps room for them.
-func (b *bucket) lend(n int) bool {
+func (b *bucket) lend(n int32) bool {
 	if !b.take(n) {
 		return false
 	}
@@ -90,32 +131,40 @@ func (b *bucket) lend(n int) bool {
 }
 
 // reclaim takes back what is left of the tokens lent.
-func (b *bucket) reclaim(left int) { b.outside(b.spare+left, 0) }
+func (b *bucket) reclaim(left int32) { b.outside(b.spare+left, 0) }
 
 // outside settles how many tokens there are outside.
-func (b *bucket) outside(spare, lent int) {
+func (b *bucket) outside(spare, lent int32) {
 	if spare+lent != b.spare+b.lent {
-		// This counts the tokens until now with the burst as it was.
-		b.SetBurstAt(b.time(b.now), b.burst-spare-lent)
-		b.sure = min(b.sure, float64(b.burst-spare-lent))
+		b.settle()
+		b.spare, b.lent = spare, lent
+		b.resize()
+		return
 	}
 	b.spare, b.lent = spare, lent
+}
+
+// resize lets the rate.Limiter, which is settled, know of its room.
+func (b *bucket) resize() {
+	// This counts the tokens until now with the burst as it was.
+	b.inside.SetBurstAt(clock(b.now), int(b.room()))
+	b.held = min(b.held, float64(b.room()))
 }
 
 // Both are called while nothing is lent.
 
 func (b *bucket) setRate(perSecond float64) {
+	b.settle()
 	b.rate = perSecond
-	b.SetLimitAt(b.time(b.now), limit(perSecond))
+	b.inside.SetLimitAt(clock(b.now), limit(perSecond))
 }
 
 func (b *bucket) setBurst(burst int) {
-	b.burst, b.spare = burst, min(b.spare, burst)
-	b.SetBurstAt(b.time(b.now), burst-b.spare)
-	b.sure = min(b.sure, float64(burst-b.spare))
+	b.settle()
+	b.burst = int32(burst)
+	b.spare = min(b.spare, b.burst)
+	b.resize()
 }
-
-func (b *bucket) full() bool { return b.tokens() >= float64(b.burst) }
 
 // due returns the instant by which n tokens have come since those that are there
 // now, or forever. n may be above the burst for what is taken bit by bit; that is an

@@ -54,7 +54,7 @@ func FuzzExtremes(f *testing.F) {
 					t.Error("SetRate")
 				}
 				time.Sleep(time.Second)
-				if l.SetRate(rate) != nil || l.Stats().Tokens != float64(burst) || l.alarm.set {
+				if l.SetRate(rate) != nil || l.Stats().Tokens != float64(burst) || l.alarm.isSet() {
 					t.Errorf("not full and quiet: %+v", l.Stats())
 				}
 			}

@@ -32,7 +32,8 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 	s.sum = new(telemetry.Tally)
 	g := &Group{settings: s}
 	g.members = keyed.New(keys,
-		func(key string) *Limiter { return newLimiter(s, key) },
+		func(l *Limiter, key string) { l.init(s, key) },
+		func(l *Limiter) string { return l.key },
 		(*Limiter).forgettable)
 	telemetry.Observe(s.meter, g, func(g *Group, o metric.Observer) { g.observe(o, g.Stats()) })
 	telemetry.Register(s.meter, g, func(g *Group) stability.Point {
@@ -75,5 +76,5 @@ func (l *Limiter) forgettable() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.enter()
-	return l.queue.len == 0 && l.bucket.full() && l.bucket.rate == l.cfg.Rate && l.bucket.burst == l.cfg.burst()
+	return l.queue.first() == nil && l.bucket.full() && l.bucket.rate == l.cfg.Rate && int(l.bucket.burst) == l.cfg.burst()
 }

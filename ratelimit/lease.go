@@ -36,12 +36,10 @@ const (
 
 // A lender decides whether to lend.
 type lender struct {
-	size     int // 0: not at this rate and burst
-	leaseFor time.Duration
-	ends     time.Duration // of the lease, as long as something is lent
-
-	last    time.Duration // when a grant came to the lock
-	granted int           // how many have come since, at least
+	last     time.Duration // when a grant came to the lock
+	granted  int16         // how many have come since, at least
+	size     int16         // of a lease; 0: none at this rate and burst
+	leaseFor int32         // in nanoseconds
 }
 
 func (l *lender) configure(b *bucket) {
@@ -49,7 +47,7 @@ func (l *lender) configure(b *bucket) {
 	size := min(b.burst/leaseShare, maxLease)
 	leaseFor := min(float64(b.burst-size)/b.rate*float64(time.Second), float64(maxLeaseFor))
 	if size > 1 && leaseFor >= float64(minLeaseFor) {
-		l.size, l.leaseFor = size, time.Duration(leaseFor)
+		l.size, l.leaseFor = int16(size), int32(leaseFor)
 	}
 }
 
@@ -58,7 +56,7 @@ func (l *lender) wants(now time.Duration) bool {
 	if l.size == 0 {
 		return false
 	}
-	busy := now-l.last < l.leaseFor/busyGrants*time.Duration(l.granted)
+	busy := now-l.last < time.Duration(l.leaseFor/busyGrants)*time.Duration(l.granted)
 	l.last, l.granted = now, 1
 	return busy
 }
@@ -69,9 +67,9 @@ func (l *Limiter) spend() bool { return l.lease.Load() > 0 && l.lease.Add(-1) >=
 // lend makes a lease if the limiter is busy. The caller holds mu and has just granted
 // a token; nobody waits.
 func (l *Limiter) lend() {
-	if l.lender.wants(l.bucket.now) && l.bucket.lend(l.lender.size) {
+	if l.lender.wants(l.bucket.now) && l.bucket.lend(int32(l.lender.size)) {
 		l.lender.granted += l.lender.size
-		l.lender.ends = l.bucket.now + l.lender.leaseFor
+		l.needAlarm().leaseEnds = l.bucket.now + time.Duration(l.lender.leaseFor)
 		l.lease.Store(int64(l.lender.size))
 		l.setAlarm()
 	}

@@ -300,8 +300,8 @@ func waits(t *testing.T, rt *rapid.T) {
 				return
 			}
 		}
-		if s := l.Stats(); s.Queued != 0 || l.alarm.set {
-			fault = fmt.Sprintf("at rest: %+v, alarm %v", s, l.alarm.set)
+		if s := l.Stats(); s.Queued != 0 || l.alarm.isSet() {
+			fault = fmt.Sprintf("at rest: %+v, alarm %v", s, l.alarm.isSet())
 		}
 	})
 	if fault != "" {

@@ -12,7 +12,7 @@ import (
 // A waiter is a call in the queue. It holds no tokens. done is closed, with
 // Limiter.mu held, when it has been given them, or a refusal.
 type waiter struct {
-	n          int
+	n          int32
 	latest     time.Duration // waits no longer
 	done       chan struct{}
 	refusal    *stability.Rejection
@@ -20,11 +20,34 @@ type waiter struct {
 	prev, next *waiter
 }
 
-// A queue is waiters, first come, first served.
+// A queue is waiters, first come, first served. A nil queue is an empty one.
 type queue struct {
 	head, tail *waiter
 	len        int
 	demand     int64 // tokens that they wait for
+}
+
+// first returns nil where the queue is empty.
+func (q *queue) first() *waiter {
+	if q == nil {
+		return nil
+	}
+	return q.head
+}
+
+func (q *queue) length() int {
+	if q == nil {
+		return 0
+	}
+	return q.len
+}
+
+// until returns how many tokens are to come until n more than they wait for are there.
+func (q *queue) until(n int) int64 {
+	if q == nil {
+		return int64(n)
+	}
+	return q.demand + int64(n)
 }
 
 func (q *queue) push(w *waiter) {
@@ -55,7 +78,7 @@ func (q *queue) remove(w *waiter) {
 	q.demand -= int64(w.n)
 }
 
-func (l *Limiter) now() time.Duration { return time.Since(l.bucket.base) }
+func (l *Limiter) now() time.Duration { return time.Since(l.base) }
 
 // enter is the beginning of everything that is done under mu: it takes the lease
 // back, reads the clock, and serves those whose tokens have come. The clock is read
@@ -69,8 +92,8 @@ func (l *Limiter) enter() {
 	// After the Swap nothing more is spent: the room of what was is free from the
 	// instant of this reading on, and not before.
 	l.bucket.advance(l.now())
-	l.bucket.reclaim(int(left))
-	if l.queue.len > 0 {
+	l.bucket.reclaim(int32(left)) //nolint:gosec // No more than was lent.
+	if l.queue.first() != nil {
 		l.serve()
 	}
 }
@@ -78,7 +101,7 @@ func (l *Limiter) enter() {
 // serve gives those who wait longest their tokens, as far as there are any, and sets
 // the alarm for the next. The caller holds mu.
 func (l *Limiter) serve() {
-	for w := l.queue.head; w != nil && l.bucket.take(w.n); w = l.queue.head {
+	for w := l.queue.first(); w != nil && l.bucket.take(w.n); w = l.queue.first() {
 		l.queue.remove(w)
 		close(w.done)
 	}
@@ -95,7 +118,7 @@ func (l *Limiter) try(n int) bool {
 			return true
 		}
 		if n == 1 {
-			_ = l.publish(l.bucket.due(l.queue.demand + 1))
+			_ = l.publish(l.bucket.due(l.queue.until(1)))
 		}
 		l.mu.Unlock()
 	}
@@ -105,8 +128,11 @@ func (l *Limiter) try(n int) bool {
 
 // takeFirst takes n tokens if they are there and nobody else waits for them.
 func (l *Limiter) takeFirst(n int) bool {
-	if l.queue.len > 0 || n > l.bucket.burst || !l.bucket.take(n) {
+	if l.queue.first() != nil || n > int(l.bucket.burst) || !l.bucket.take(int32(n)) { //nolint:gosec // At most the burst.
 		return false
+	}
+	if l.refused.Load() != nil {
+		l.refused.Store(nil) // it has expired: nobody need compare the clock to it
 	}
 	l.lend()
 	return true
@@ -115,17 +141,14 @@ func (l *Limiter) takeFirst(n int) bool {
 // acquire takes n tokens, if need be after a wait in the queue, or returns a
 // Rejection.
 func (l *Limiter) acquire(ctx context.Context, n int, maxWait time.Duration) error {
-	now := l.now()
-	patience := min(maxWait, forever-now)
-	if patience > 0 {
-		if deadline, ok := ctx.Deadline(); ok {
-			// What comes at the very deadline comes too late.
-			patience = min(patience, max(time.Until(deadline)-1, 0))
-		}
+	var deadline time.Time
+	if maxWait > 0 {
+		deadline, _ = ctx.Deadline() // not under mu: it may be anybody's context
 	}
-	latest := now + patience
-	if r := l.refused.Load(); r != nil && n == 1 && latest < r.until {
-		return l.reject(ctx, l.renew(r, now))
+	if r := l.refused.Load(); r != nil && n == 1 {
+		if now := l.now(); latest(now, maxWait, deadline) < r.until {
+			return l.reject(ctx, l.renew(r, now))
+		}
 	}
 
 	l.mu.Lock()
@@ -134,22 +157,27 @@ func (l *Limiter) acquire(ctx context.Context, n int, maxWait time.Duration) err
 		l.mu.Unlock()
 		return nil
 	}
-	if n > l.bucket.burst {
+	if n > int(l.bucket.burst) {
 		r := l.tooMany(n)
 		l.mu.Unlock()
 		return l.reject(ctx, r)
 	}
-	if due := l.bucket.due(l.queue.demand + int64(n)); due > latest || due == forever {
+	now := l.bucket.now
+	latest := latest(now, maxWait, deadline)
+	if due := l.bucket.due(l.queue.until(n)); due > latest || due == forever {
 		var r *stability.Rejection
 		if n == 1 {
 			r = l.publish(due)
 		} else {
-			r = &l.makeRefusal(l.bucket.now, due).Rejection
+			r = &l.makeRefusal(now, due).Rejection
 		}
 		l.mu.Unlock()
 		return l.reject(ctx, r)
 	}
-	w := &waiter{n: n, latest: latest, done: make(chan struct{})}
+	w := &waiter{n: int32(n), latest: latest, done: make(chan struct{})} //nolint:gosec // At most the burst.
+	if l.queue == nil {
+		l.queue = new(queue)
+	}
 	l.queue.push(w)
 	l.setAlarm()
 	l.mu.Unlock()
@@ -162,6 +190,17 @@ func (l *Limiter) acquire(ctx context.Context, n int, maxWait time.Duration) err
 		return l.reject(ctx, r)
 	}
 	return nil
+}
+
+// latest returns until when a call waits that comes now; deadline is zero if it has
+// none.
+func latest(now, maxWait time.Duration, deadline time.Time) time.Duration {
+	patience := min(maxWait, forever-now)
+	if !deadline.IsZero() {
+		// What comes at the very deadline comes too late.
+		patience = min(patience, max(time.Until(deadline)-1, 0))
+	}
+	return now + patience
 }
 
 // wait returns when w has its tokens, or without them when its time is over.
@@ -202,12 +241,12 @@ func (l *Limiter) change(f func()) {
 	l.lender.configure(&l.bucket)
 	l.refused.Store(nil)
 	var ahead int64
-	for w := l.queue.head; w != nil; {
+	for w := l.queue.first(); w != nil; {
 		next := w.next
 		due := l.bucket.due(ahead + int64(w.n))
 		switch {
 		case w.n > l.bucket.burst:
-			w.refusal = l.tooMany(w.n)
+			w.refusal = l.tooMany(int(w.n))
 		case due > w.latest || due == forever:
 			w.refusal = &l.makeRefusal(l.bucket.now, due).Rejection
 		default:

@@ -186,7 +186,7 @@ func TestAtRest(t *testing.T) {
 		require.Zero(t, l.queue.demand)
 		require.Nil(t, l.queue.tail)
 		require.Zero(t, l.bucket.lent)
-		require.False(t, l.alarm.set)
+		require.False(t, l.alarm.isSet())
 	})
 }
 
@@ -198,7 +198,7 @@ func TestAlarmDoesNotSpin(t *testing.T) {
 			l := New(Config{Rate: rate, Burst: 1})
 			require.True(t, l.Allow())
 			rings := 0
-			l.alarm.timer = time.AfterFunc(time.Hour, func() { rings++; l.ring() })
+			l.alarm = &alarm{timer: time.AfterFunc(time.Hour, func() { rings++; l.ring() })}
 			l.alarm.timer.Stop()
 			var wg sync.WaitGroup
 			const waiters = 100
@@ -223,7 +223,7 @@ func TestLeaseEnds(t *testing.T) {
 		time.Sleep(maxLeaseFor)
 		synctest.Wait()
 		require.Zero(t, l.lease.Load())
-		require.False(t, l.alarm.set)
+		require.False(t, l.alarm.isSet())
 		require.True(t, l.Allow())
 		require.LessOrEqual(t, l.lease.Load(), int64(0), "one call now and then is not worth a lease")
 	})
@@ -261,6 +261,19 @@ func TestLastTokenOfALease(t *testing.T) {
 	require.EqualValues(t, leases, spent.Load())
 }
 
+// Once a token is granted, nobody reads the clock to compare it to a refusal of before.
+func TestGrantDropsTheRefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(Config{Rate: 1, Burst: 1})
+		require.True(t, l.Allow())
+		require.False(t, l.Allow())
+		require.NotNil(t, l.refused.Load())
+		time.Sleep(time.Second)
+		require.True(t, l.Allow())
+		require.Nil(t, l.refused.Load())
+	})
+}
+
 // What is outside the bucket, or above a burst that was lowered, is not inside too.
 //
 // Contract: 23, 26
@@ -274,7 +287,7 @@ func TestBucketKnowsWhatItHolds(t *testing.T) {
 	}
 	start := func() {
 		b = bucket{}
-		b.init(time.Now(), 1e300, 100) // a rate at which x/time/rate grants anything
+		b.init(0, 1e300, 100) // a rate at which x/time/rate grants anything
 		require.True(t, b.take(1))
 	}
 	start()
@@ -290,6 +303,13 @@ func TestBucketKnowsWhatItHolds(t *testing.T) {
 	start()
 	b.give(50)
 	require.Equal(t, 100, take(), "what there is no room for is lost")
+
+	b = bucket{}
+	b.init(0, 1, maxBurst)
+	require.True(t, b.take(maxBurst))
+	b.give(maxBurst)
+	b.give(maxBurst) // twice that is more than an int32
+	require.EqualValues(t, maxBurst, b.tokens())
 }
 
 // Where a lease could cost the burst after an idle time, there is none.

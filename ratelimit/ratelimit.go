@@ -91,8 +91,10 @@ func (c Config) burst() int {
 // A nil *Limiter lets every call in. All methods may be called by any number of
 // goroutines.
 type Limiter struct {
-	// What every call touches comes first, on few cache lines: with a limiter for
-	// each of many keys, fetching them is most of what a call costs.
+	// What every call touches comes first, down to the bucket's rate.Limiter, and shares
+	// a pair of cache lines with what a Group's map touches of a member: with a limiter
+	// for each of many keys, fetching them is most of what a call costs. All of a member
+	// is two pairs, and what it seldom needs is apart.
 
 	// lease is what is left of the tokens lent out of the bucket, to be had without
 	// mu; not positive where there are none. refused is the latest refusal, good for
@@ -100,13 +102,13 @@ type Limiter struct {
 	lease   atomic.Int64
 	refused atomic.Pointer[refusal]
 
-	mu     sync.Mutex
-	bucket bucket
-	queue  queue
-	lender lender
-	alarm  alarm
-
 	*settings
+	mu     sync.Mutex
+	queue  *queue // nil: nobody has waited yet
+	lender lender
+	bucket bucket
+
+	alarm *alarm // nil: never set
 	key   string
 	tally telemetry.Tally
 }
@@ -114,18 +116,18 @@ type Limiter struct {
 // New returns a limiter with a full bucket. It panics with the error of
 // [Config.Validate] when cfg is not usable.
 func New(cfg Config) *Limiter {
-	l := newLimiter(newSettings(cfg), "")
+	l := new(Limiter)
+	l.init(newSettings(cfg), "")
 	telemetry.Observe(l.meter, l, func(l *Limiter, o metric.Observer) { l.observe(o, l.Stats()) })
 	telemetry.Register(l.meter, l, func(l *Limiter) stability.Point { return l.point(l.Stats()) })
 	return l
 }
 
-func newLimiter(s *settings, key string) *Limiter {
-	l := &Limiter{settings: s, key: key}
+func (l *Limiter) init(s *settings, key string) {
+	l.settings, l.key = s, key
 	l.tally.Sum = s.sum
-	l.bucket.init(time.Now(), s.cfg.Rate, s.cfg.burst())
+	l.bucket.init(l.now(), s.cfg.Rate, s.cfg.burst())
 	l.lender.configure(&l.bucket)
-	return l
 }
 
 // Run calls fn when it gets a token, after a wait of at most Config.MaxWait.
@@ -265,9 +267,9 @@ func (l *Limiter) read() Stats {
 	l.enter()
 	return Stats{
 		Rate:   l.bucket.rate,
-		Burst:  l.bucket.burst,
+		Burst:  int(l.bucket.burst),
 		Tokens: l.bucket.tokens(),
-		Queued: l.queue.len,
+		Queued: l.queue.length(),
 	}
 }
 

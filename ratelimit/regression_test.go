@@ -23,7 +23,7 @@ func TestRegressionStaleReadingsMintTokens(t *testing.T) {
 	start := time.Now()
 	theirs := rate.NewLimiter(perSecond, burst)
 	var ours bucket
-	ours.init(start, perSecond, burst)
+	ours.init(0, perSecond, burst)
 	minted, granted := 0, 0
 	for range pairs {
 		// All of it within one second: at most 10 + 5 are to be granted.
@@ -91,7 +91,7 @@ func TestRegressionTokensOfTheNextNanosecond(t *testing.T) {
 		theirs := rate.NewLimiter(rate.Limit(perSecond), burst)
 		now := time.Now()
 		var ours bucket
-		ours.init(now, perSecond, burst)
+		ours.init(0, perSecond, burst)
 		early, granted := 0, 0
 		for range burst + 1000 {
 			if theirs.AllowN(now, 1) {

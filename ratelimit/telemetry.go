@@ -1,6 +1,8 @@
 package ratelimit
 
 import (
+	"time"
+
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability/internal/telemetry"
@@ -9,6 +11,7 @@ import (
 // settings is what a limiter, or all members of a Group, share.
 type settings struct {
 	cfg    Config
+	base   time.Time        // what all instants count from
 	sum    *telemetry.Tally // of a Group's members; nil outside a Group
 	meter  *telemetry.Meter
 	attrs  metric.MeasurementOption
@@ -26,6 +29,7 @@ func newSettings(cfg Config) *settings {
 	m := telemetry.NewMeter(cfg.MeterProvider, policy, cfg.Name)
 	return &settings{
 		cfg:        cfg,
+		base:       time.Now(),
 		meter:      m,
 		attrs:      m.With(),
 		calls:      m.Calls("_OTHER", "ratelimit_rejected"),

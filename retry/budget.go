@@ -85,6 +85,7 @@ const (
 type Budget struct {
 	key     func(context.Context) string
 	members *keyed.Map[Budget] // nil: there is no key
+	name    string             // the key of a member
 
 	unlimited bool
 	ratio     float64
@@ -139,15 +140,19 @@ func NewBudget(cfg BudgetConfig) *Budget {
 	if err := cfg.Validate(); err != nil {
 		panic(err)
 	}
-	b := newBudget(cfg)
+	b := new(Budget)
+	b.init(cfg)
 	if cfg.Key != nil {
 		b.key = cfg.Key
-		b.members = keyed.New(cfg.Keys, func(string) *Budget { return newBudget(cfg) }, (*Budget).forgettable)
+		b.members = keyed.New(cfg.Keys,
+			func(b *Budget, key string) { b.init(cfg); b.name = key },
+			func(b *Budget) string { return b.name },
+			(*Budget).forgettable)
 	}
 	return b
 }
 
-func newBudget(cfg BudgetConfig) *Budget {
+func (b *Budget) init(cfg BudgetConfig) {
 	if cfg.Ratio == 0 {
 		cfg.Ratio = 0.2
 	}
@@ -157,9 +162,8 @@ func newBudget(cfg BudgetConfig) *Budget {
 	if cfg.Window == 0 {
 		cfg.Window = 10 * time.Second
 	}
-	b := &Budget{ratio: cfg.Ratio, floor: cfg.MinPerSecond * cfg.Window.Seconds()}
+	b.ratio, b.floor = cfg.Ratio, cfg.MinPerSecond*cfg.Window.Seconds()
 	b.account.Init((cfg.Window-1)/slots+1, &b.account)
-	return b
 }
 
 // Unlimited returns a budget that pays for everything: for tests, and for calls

@@ -45,7 +45,9 @@ var epoch = time.Now()
 func newQuotas(cfg TransportConfig) *quotas {
 	m := telemetry.NewMeter(cfg.MeterProvider, quotaGateName, cfg.Name)
 	q := &quotas{name: cfg.Name, calls: m.Calls("_OTHER", quotaGateName+"_rejected")}
-	q.members = keyed.New(cfg.Keys, func(key string) *quota { return &quota{all: q, key: key} },
+	q.members = keyed.New(cfg.Keys,
+		func(m *quota, key string) { m.all, m.key = q, key },
+		func(m *quota) string { return m.key },
 		func(q *quota) bool { return q.left() <= 0 })
 	telemetry.Observe(m, q, func(q *quotas, o metric.Observer) { q.calls.Observe(o, q.tally.Calls()) })
 	telemetry.Register(m, q, (*quotas).point)

@@ -33,7 +33,8 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 	s.sum, s.sumExceeded = new(telemetry.Tally), new(stripe.Counter)
 	g := &Group{settings: s}
 	g.members = keyed.New(keys,
-		func(key string) *Timeout { return newTimeout(s, key) },
+		func(t *Timeout, key string) { t.init(s, key) },
+		func(t *Timeout) string { return t.key },
 		(*Timeout).forgettable)
 	telemetry.Observe(s.meter, g, func(g *Group, o metric.Observer) { g.observe(o, g.Stats()) })
 	telemetry.Register(s.meter, g, func(g *Group) stability.Point {

@@ -77,17 +77,17 @@ type Timeout struct {
 // New returns a timeout. It panics with the error of [Config.Validate] when cfg is
 // not usable.
 func New(cfg Config) *Timeout {
-	t := newTimeout(newSettings(cfg), "")
+	t := new(Timeout)
+	t.init(newSettings(cfg), "")
 	telemetry.Observe(t.meter, t, func(t *Timeout, o metric.Observer) { t.observe(o, t.Stats()) })
 	telemetry.Register(t.meter, t, func(t *Timeout) stability.Point { return t.Stats().point() })
 	return t
 }
 
-func newTimeout(s *settings, key string) *Timeout {
-	t := &Timeout{settings: s, key: key}
+func (t *Timeout) init(s *settings, key string) {
+	t.settings, t.key = s, key
 	t.tally.Sum = s.sum
 	t.after.Store(int64(s.cfg.After))
-	return t
 }
 
 // Run calls fn with a context that ends After from now, or when ctx does. It

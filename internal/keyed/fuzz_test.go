@@ -1,7 +1,6 @@
 package keyed
 
 import (
-	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,7 +17,7 @@ func FuzzModel(f *testing.F) {
 			for _, op := range ops {
 				switch n := int(op & 0x3F); {
 				case op < 0x80:
-					s.get(strconv.Itoa(n))
+					s.get(n)
 				case op < 0xC0:
 					s.pin(n)
 				default:

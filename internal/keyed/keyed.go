@@ -43,29 +43,35 @@ const (
 // marked, and passed over while there is an unmarked one to drop.
 type Map[T any] struct {
 	keys        stability.Keys
-	create      func(key string) *T
+	create      func(policy *T, key string)
 	forgettable func(*T) bool
 	forget      func(*T) // for tests: told of each member that is dropped
 
 	table table[T]
 
 	mu       sync.Mutex
+	made     time.Time
 	hand     *member[T] // nil: the ring is empty
 	steps    int        // saved for a search
 	swept    time.Time  // until when the rounds for age are made
 	overflow *T
 }
 
-// A member is a key's policy and its place in the ring.
+// A member is a key's policy and its place in the ring. They are one allocation, and
+// what Get touches comes first, the key itself if it is short: there is room for few of
+// many members in any cache, and a Get of one of them is to wait for memory only once.
+// What a call then touches first should come first in T.
 type member[T any] struct {
-	hash  uint64
-	key   string
-	value *T
+	state atomic.Uint32
+	size  uint8 // of the key in short, or long
+	short [19]byte
+	value T
 
-	state      atomic.Uint32
-	quietSince time.Time
-	prev, next *member[T]
+	quietSince time.Duration // since the Map was made
+	prev, next *member[T]    // nil once dropped: who holds a policy holds its member
 }
+
+const long = 255
 
 // The states of a member. Get and the hand both change them by compare-and-swap, so
 // that either Get marks a member or the hand drops it.
@@ -82,17 +88,18 @@ func (e *member[T]) mark() bool {
 
 // New returns an empty Map. keys must be valid; their defaults are applied here.
 //
-// create makes the member of a key; forgettable tells whether dropping one loses
-// nothing. Both are called with the Map locked.
-func New[T any](keys stability.Keys, create func(key string) *T, forgettable func(*T) bool) *Map[T] {
+// create makes the member of a key out of a zero T; keyOf returns that key; forgettable
+// tells whether dropping a member loses nothing. create and forgettable are called with
+// the Map locked.
+func New[T any](keys stability.Keys, create func(policy *T, key string), keyOf func(*T) string, forgettable func(*T) bool) *Map[T] {
 	if keys.Max == 0 {
 		keys.Max = defaultMax
 	}
 	if keys.IdleFor == 0 {
 		keys.IdleFor = defaultIdleFor
 	}
-	m := &Map[T]{keys: keys, create: create, forgettable: forgettable, steps: maxSteps}
-	m.table.init()
+	m := &Map[T]{keys: keys, create: create, forgettable: forgettable, made: time.Now(), steps: maxSteps}
+	m.table.init(keyOf)
 	return m
 }
 
@@ -102,7 +109,7 @@ func New[T any](keys stability.Keys, create func(key string) *T, forgettable fun
 func (m *Map[T]) Get(key string) *T {
 	hash := m.table.hash(key)
 	if e := m.table.find(hash, key); e != nil && e.mark() {
-		return e.value
+		return &e.value
 	}
 	return m.add(hash, key)
 }
@@ -114,7 +121,7 @@ func (m *Map[T]) All() iter.Seq[*T] {
 		members, overflow := m.table.members(), m.overflow
 		m.mu.Unlock()
 		for _, e := range members {
-			if !yield(e.value) {
+			if !yield(&e.value) {
 				return
 			}
 		}
@@ -139,20 +146,26 @@ func (m *Map[T]) add(hash uint64, key string) *T {
 	defer m.mu.Unlock()
 	if e := m.table.find(hash, key); e != nil {
 		e.mark()
-		return e.value
+		return &e.value
 	}
 	now := time.Now()
 	if key == stability.OverflowKey || !m.makeRoom(now) {
 		if m.overflow == nil {
-			m.overflow = m.create(stability.OverflowKey)
+			overflow := new(T)
+			m.create(overflow, stability.OverflowKey)
+			m.overflow = overflow
 		}
 		return m.overflow
 	}
 	key = strings.Clone(key) // it may be a piece of something large
-	e := &member[T]{hash: hash, key: key, value: m.create(key), quietSince: now}
+	e := &member[T]{size: long, quietSince: now.Sub(m.made)}
+	if len(key) <= len(e.short) {
+		e.size = uint8(copy(e.short[:], key))
+	}
+	m.create(&e.value, key)
 	m.link(e)
-	m.table.put(e)
-	return e.value
+	m.table.put(hash, e)
+	return &e.value
 }
 
 // makeRoom drops what has been quiet for too long, and more if need be, and reports
@@ -172,7 +185,7 @@ func (m *Map[T]) makeRoom(now time.Time) bool {
 		case dropped:
 			return true
 		case unmarked:
-			if spare == nil && m.forgettable(e.value) {
+			if spare == nil && m.forgettable(&e.value) {
 				spare = e
 			}
 		}
@@ -215,10 +228,10 @@ func (m *Map[T]) visit(now time.Time, idleFor time.Duration) visited {
 	e := m.hand
 	m.hand = e.next
 	if e.state.CompareAndSwap(marked, quiet) {
-		e.quietSince = now
+		e.quietSince = now.Sub(m.made)
 		return unmarked
 	}
-	if now.Sub(e.quietSince) < idleFor || !m.forgettable(e.value) || !e.state.CompareAndSwap(quiet, gone) {
+	if now.Sub(m.made)-e.quietSince < idleFor || !m.forgettable(&e.value) || !e.state.CompareAndSwap(quiet, gone) {
 		return left
 	}
 	m.drop(e)
@@ -229,7 +242,7 @@ func (m *Map[T]) drop(e *member[T]) {
 	m.unlink(e)
 	m.table.remove(e)
 	if m.forget != nil {
-		m.forget(e.value)
+		m.forget(&e.value)
 	}
 }
 
@@ -244,12 +257,12 @@ func (m *Map[T]) link(e *member[T]) {
 }
 
 func (m *Map[T]) unlink(e *member[T]) {
-	if e.next == e {
-		m.hand = nil
-		return
-	}
-	e.prev.next, e.next.prev = e.next, e.prev
 	if m.hand == e {
 		m.hand = e.next
 	}
+	if m.hand == e { // the only one
+		m.hand = nil
+	}
+	e.prev.next, e.next.prev = e.next, e.prev
+	e.prev, e.next = nil, nil
 }

@@ -92,7 +92,8 @@ func TestBoundHolds(t *testing.T) {
 	}
 	var made, forgotten atomic.Int64
 	m := newTold(stability.Keys{Max: bound},
-		func(key string) *counted { made.Add(1); return &counted{key: key} },
+		func(c *counted, key string) { made.Add(1); c.key = key },
+		func(c *counted) string { return c.key },
 		func(c *counted) bool { return c.inUse.Load() == 0 },
 		func(c *counted) { c.forgotten.Add(1); forgotten.Add(1) })
 	var wg sync.WaitGroup
@@ -205,7 +206,7 @@ func TestSearchIsBounded(t *testing.T) {
 	const bound = 20_000
 	looked := 0
 	m := newTold(stability.Keys{Max: bound},
-		func(key string) *thing { return &thing{key: key, pinned: true} },
+		func(t *thing, key string) { t.key, t.pinned = key, true }, (*thing).name,
 		func(t *thing) bool { looked++; return !t.pinned }, nil)
 	for n := range bound {
 		m.Get(key(n))
@@ -250,6 +251,8 @@ func TestFoundAndDropped(t *testing.T) {
 			m.Get("b")
 			require.Equal(t, 1, found.value.forgotten)
 			require.False(t, found.mark())
+			require.Nil(t, found.prev, "keeps no other member alive")
+			require.Nil(t, found.next)
 		})
 	}
 }
@@ -258,7 +261,7 @@ func TestFoundAndDropped(t *testing.T) {
 func TestAskedForWhileLookedAt(t *testing.T) {
 	var m *Map[thing]
 	m = newTold(stability.Keys{Max: 2},
-		func(key string) *thing { return &thing{key: key} },
+		func(t *thing, key string) { t.key = key }, (*thing).name,
 		func(t *thing) bool { return m.Get(t.key) == t && t.key == "a" },
 		func(t *thing) { t.forgotten++ })
 	a := m.Get("a")
@@ -271,12 +274,12 @@ func TestAskedForWhileLookedAt(t *testing.T) {
 // A panic of create leaves the map as it was.
 func TestCreatePanics(t *testing.T) {
 	fail := true
-	m := newTold(stability.Keys{}, func(key string) *thing {
+	m := newTold(stability.Keys{}, func(t *thing, key string) {
 		if fail {
 			panic("create")
 		}
-		return &thing{key: key}
-	}, func(*thing) bool { return true }, nil)
+		t.key = key
+	}, (*thing).name, func(*thing) bool { return true }, nil)
 	require.PanicsWithValue(t, "create", func() { m.Get("a") })
 	require.Zero(t, m.Len())
 	fail = false
@@ -290,6 +293,28 @@ func TestKeyIsCopied(t *testing.T) {
 	got := m.Get(large[:3])
 	require.Equal(t, "xxx", got.key)
 	require.NotSame(t, unsafe.StringData(large), unsafe.StringData(got.key))
+}
+
+// Keys whose hashes are equal, and keys of which one begins with another or both with
+// as much as a member holds of a short one, are still different keys.
+func TestHashAloneIsNoMatch(t *testing.T) {
+	const inline = len(member[thing]{}.short)
+	b := strings.Repeat("b", inline)
+	keys := []string{"", "b", b[1:], b, b + "b", b + "c", b + b, "c" + b}
+	for _, k := range keys {
+		m := newThings(stability.Keys{})
+		m.add(0, k) // wherever its own hash would be
+		for _, other := range keys {
+			found := m.table.find(0, other)
+			require.Equal(t, other == k, found != nil, "%q found by %q", k, other)
+		}
+	}
+}
+
+// What Get touches of a member are 24 bytes, and what it returns begins with the next:
+// policies count on it to share a cache line with them (see ratelimit.Limiter).
+func TestLayout(t *testing.T) {
+	require.EqualValues(t, 24, unsafe.Offsetof(member[thing]{}.value))
 }
 
 // The table shrinks when members go.

@@ -8,8 +8,8 @@ import (
 // minSlots is the size of an empty table, a power of two as all sizes are.
 const minSlots = 16
 
-// A table finds members by key: open addressing with linear probing, at most half
-// full. One goroutine at a time writes, and any number read without a lock.
+// A table finds members by key: open addressing with linear probing, at most four
+// fifths full. One goroutine at a time writes, and any number read without a lock.
 //
 // A reader may meet a write halfway and not find a member that is there; it then
 // looks again under the writer's lock. It never finds the wrong one, because what it
@@ -18,20 +18,22 @@ const minSlots = 16
 // tombstones gather.
 type table[T any] struct {
 	seed  maphash.Seed
+	keyOf func(*T) string
 	slots atomic.Pointer[[]slot[T]]
 	len   int // of the writer
 }
 
-// A slot is empty while member is nil. The tag is a part of the member's hash,
-// which saves most readers from following the pointers of others; a tag that is
-// not the member's, in the middle of a write, costs only a second look.
+// A slot is empty while member is nil. The hash is that of the member's key, which
+// saves readers from following the pointers of others, and the writer from following
+// any; a hash that is not the member's, in the middle of a write, costs only a second
+// look.
 type slot[T any] struct {
-	tag    atomic.Uint32
+	hash   atomic.Uint64
 	member atomic.Pointer[member[T]]
 }
 
-func (t *table[T]) init() {
-	t.seed = maphash.MakeSeed()
+func (t *table[T]) init(keyOf func(*T) string) {
+	t.seed, t.keyOf = maphash.MakeSeed(), keyOf
 	slots := make([]slot[T], minSlots)
 	t.slots.Store(&slots)
 }
@@ -39,16 +41,13 @@ func (t *table[T]) init() {
 // hash depends on a seed, so that nobody can choose keys that collide.
 func (t *table[T]) hash(key string) uint64 { return maphash.String(t.seed, key) }
 
-func tag(hash uint64) uint32 { return uint32(hash >> 32) }
-
 func (t *table[T]) find(hash uint64, key string) *member[T] {
 	slots := *t.slots.Load()
 	mask := uint64(len(slots) - 1) //nolint:gosec // Never empty.
-	// Half of the slots are empty. The count is for a reader whom writes keep
-	// moving ahead of.
+	// Some slots are empty. The count is for a reader whom writes keep moving ahead of.
 	for i := range uint64(len(slots)) {
 		s := &slots[(hash+i)&mask]
-		if s.tag.Load() != tag(hash) {
+		if s.hash.Load() != hash {
 			if s.member.Load() == nil {
 				return nil
 			}
@@ -58,39 +57,46 @@ func (t *table[T]) find(hash uint64, key string) *member[T] {
 		if e == nil {
 			return nil
 		}
-		if e.hash == hash && e.key == key {
+		if t.is(e, key) {
 			return e
 		}
 	}
 	return nil
 }
 
-func (t *table[T]) put(e *member[T]) {
-	t.len++
-	if slots := *t.slots.Load(); 2*t.len > len(slots) {
-		t.resize(2 * len(slots))
+func (t *table[T]) is(e *member[T], key string) bool {
+	if len(key) <= len(e.short) {
+		return len(key) == int(e.size) && key == string(e.short[:e.size])
 	}
-	place(*t.slots.Load(), e)
+	return e.size == long && key == t.keyOf(&e.value)
 }
 
-func place[T any](slots []slot[T], e *member[T]) {
+func (t *table[T]) put(hash uint64, e *member[T]) {
+	t.len++
+	if slots := *t.slots.Load(); 5*t.len > 4*len(slots) {
+		t.resize(2 * len(slots))
+	}
+	place(*t.slots.Load(), hash, e)
+}
+
+func place[T any](slots []slot[T], hash uint64, e *member[T]) {
 	mask := uint64(len(slots) - 1) //nolint:gosec // Never empty.
-	i := e.hash & mask
+	i := hash & mask
 	for slots[i].member.Load() != nil {
 		i = (i + 1) & mask
 	}
-	slots[i].set(e)
+	slots[i].set(hash, e)
 }
 
-func (s *slot[T]) set(e *member[T]) {
+func (s *slot[T]) set(hash uint64, e *member[T]) {
 	s.member.Store(e)
-	s.tag.Store(tag(e.hash))
+	s.hash.Store(hash)
 }
 
 func (t *table[T]) remove(e *member[T]) {
 	slots := *t.slots.Load()
 	mask := uint64(len(slots) - 1) //nolint:gosec // Never empty.
-	gap := e.hash & mask
+	gap := t.hash(t.keyOf(&e.value)) & mask
 	for slots[gap].member.Load() != e {
 		gap = (gap + 1) & mask
 	}
@@ -100,9 +106,10 @@ func (t *table[T]) remove(e *member[T]) {
 		if next == nil {
 			break
 		}
+		hash := slots[i].hash.Load()
 		// next may fill the gap if that is no further from its home than it is.
-		if home := next.hash & mask; (i-home)&mask >= (i-gap)&mask {
-			slots[gap].set(next)
+		if home := hash & mask; (i-home)&mask >= (i-gap)&mask {
+			slots[gap].set(hash, next)
 			gap = i
 		}
 	}
@@ -116,9 +123,11 @@ func (t *table[T]) remove(e *member[T]) {
 // resize moves the members to a new array. Readers of the old one still find what
 // was there.
 func (t *table[T]) resize(n int) {
-	slots := make([]slot[T], n)
-	for _, e := range t.members() {
-		place(slots, e)
+	slots, old := make([]slot[T], n), *t.slots.Load()
+	for i := range old {
+		if e := old[i].member.Load(); e != nil {
+			place(slots, old[i].hash.Load(), e)
+		}
 	}
 	t.slots.Store(&slots)
 }
