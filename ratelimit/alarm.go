@@ -1,15 +1,21 @@
 package ratelimit
 
-import "time"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // An alarm is the one timer of a limiter. It is set while somebody waits, for when
 // the tokens of the first in the queue come, and while tokens are lent, for the end
-// of the lease.
+// of the lease. With it is what else only a busy limiter needs.
 type alarm struct {
 	timer     *time.Timer
 	at        time.Duration
 	set       bool
 	leaseEnds time.Duration // as long as something is lent
+
+	crowded atomic.Bool // callers have collided on the lease
+	stripes []part      // nil until the first lease after that; of one length for ever
 }
 
 func (a *alarm) isSet() bool { return a != nil && a.set }

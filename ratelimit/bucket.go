@@ -7,7 +7,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// forever is an instant that does not come: 146 years after the limiter was made.
+// forever is an instant that does not come: 146 years after the limiter, or the Group
+// that it is a member of, was made.
 const forever = time.Duration(1) << 62
 
 // A bucket is the one of x/time/rate with three faults mended from outside.
@@ -45,13 +46,16 @@ type bucket struct {
 
 // init makes the bucket a full one at now.
 func (b *bucket) init(now time.Duration, perSecond float64, burst int) {
-	b.now, b.rate, b.burst = now, perSecond, int32(burst)
+	b.now, b.rate, b.burst = now, perSecond, int32(burst) //nolint:gosec // At most maxBurst.
 	b.then, b.held = now, float64(burst)
 	b.inside = rate.NewLimiter(limit(perSecond), burst)
 }
 
-// clock returns an instant as a rate.Limiter wants it, to which only differences matter.
-func clock(at time.Duration) time.Time { return time.Time{}.Add(at) }
+// epoch stands for instant 0 where a rate.Limiter wants a time.Time. Only differences
+// matter to it, and those of times with a monotonic reading are the cheapest.
+var epoch = time.Now()
+
+func clock(at time.Duration) time.Time { return epoch.Add(at) }
 
 // limit keeps the largest rate from being rate.Inf, which has no burst.
 func limit(perSecond float64) rate.Limit {
@@ -65,7 +69,8 @@ func (b *bucket) advance(now time.Duration) { b.now = max(b.now, now) }
 // before now, if none is taken until then.
 func (b *bucket) tokensAt(at time.Duration) float64 {
 	b.settle()
-	return float64(b.spare) + b.inside.TokensAt(clock(at))
+	// One that was told late may be a rounding error in debt.
+	return float64(b.spare) + max(b.inside.TokensAt(clock(at)), 0)
 }
 
 func (b *bucket) tokens() float64 { return b.tokensAt(b.now) }
@@ -161,7 +166,7 @@ func (b *bucket) setRate(perSecond float64) {
 
 func (b *bucket) setBurst(burst int) {
 	b.settle()
-	b.burst = int32(burst)
+	b.burst = int32(burst) //nolint:gosec // At most maxBurst.
 	b.spare = min(b.spare, b.burst)
 	b.resize()
 }

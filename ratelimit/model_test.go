@@ -92,7 +92,7 @@ func (r *reference) has(n *big.Rat) bool { return r.tokens.Cmp(n) >= 0 }
 // that is missing.
 func grants(t *testing.T, rt *rapid.T) {
 	perSecond := rapid.SampledFrom([]float64{0.3, 7, 1000, 12_345.678, 1e6}).Draw(rt, "rate")
-	burst := rapid.SampledFrom([]int{1, 2, 5, 31, 32, 100, 1000, 5000}).Draw(rt, "burst")
+	burst := rapid.SampledFrom([]int{1, 2, 5, 31, 32, 100, 1000, 5000, 30_000}).Draw(rt, "burst")
 	type step struct {
 		sleep time.Duration
 		calls int
@@ -121,11 +121,14 @@ func grants(t *testing.T, rt *rapid.T) {
 		return s
 	}), 1, 30).Draw(rt, "script")
 
+	crowded := rapid.Bool().Draw(rt, "crowded")
+
 	var fault string
 	synctest.Test(t, func(t *testing.T) {
 		l := New(Config{Rate: perSecond, Burst: burst})
+		l.needAlarm().crowded.Store(crowded)
 		ref := newReference(perSecond, burst)
-		missing := func() *big.Rat { return whole(int64(l.lender.size)) }
+		missing := func() *big.Rat { return whole(max(int64(l.lender.size), int64(l.lender.striped)*int64(stripes))) }
 		for i, s := range script {
 			if s.rate > 0 {
 				require.NoError(t, l.SetRate(s.rate))

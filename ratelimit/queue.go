@@ -85,14 +85,11 @@ func (l *Limiter) now() time.Duration { return time.Since(l.base) }
 // here and not before, so that nobody is held up on the way with an old reading and
 // is granted a token of a time long gone.
 func (l *Limiter) enter() {
-	left := int64(0)
-	if l.bucket.lent > 0 {
-		left = max(l.lease.Swap(0), 0)
-	}
-	// After the Swap nothing more is spent: the room of what was is free from the
-	// instant of this reading on, and not before.
+	left := l.unlend()
+	// Nothing more is spent now: the room of what was is free from the instant of this
+	// reading on, and not before.
 	l.bucket.advance(l.now())
-	l.bucket.reclaim(int32(left)) //nolint:gosec // No more than was lent.
+	l.bucket.reclaim(left)
 	if l.queue.first() != nil {
 		l.serve()
 	}

@@ -229,12 +229,72 @@ func TestLeaseEnds(t *testing.T) {
 	})
 }
 
+// Callers get their tokens from stripes, and neither one too many nor one too few: not
+// while leases are made and taken back under them, nor at the end. That time stands
+// still meanwhile is what a limiter takes for busy.
+//
+// Contract: 23
+func TestStripesOfALease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		burst := leaseShare * minStripe * stripes * 4
+		l := New(Config{Rate: 1e-9, Burst: burst})
+		l.needAlarm().crowded.Store(true)
+		require.True(t, l.Allow())
+		require.True(t, l.Allow())
+		require.EqualValues(t, onStripes, l.lease.Load())
+		var granted atomic.Int64
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				for l.Allow() {
+					granted.Add(1)
+				}
+			})
+		}
+		wg.Go(func() {
+			for range 1000 {
+				_ = l.Stats() // takes the lease back
+				runtime.Gosched()
+			}
+		})
+		wg.Wait()
+		require.EqualValues(t, burst, 2+granted.Load())
+	})
+}
+
+// Leases are spread where callers collide, and the burst is large enough.
+func TestLeaseIsSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		enough := leaseShare * minStripe * stripes
+		large, small := New(Config{Rate: 1e3, Burst: enough}), New(Config{Rate: 1e3, Burst: enough - 1})
+		for _, l := range []*Limiter{large, small} {
+			for l.lease.Load() == 0 {
+				require.True(t, l.Allow())
+			}
+			require.Positive(t, l.lease.Load(), "as long as nobody collides")
+			require.False(t, l.spendOf(l.lease.Load()+1), "as where somebody was here in between")
+			for range maxLease + 1 {
+				require.True(t, l.Allow())
+			}
+		}
+		require.EqualValues(t, onStripes, large.lease.Load())
+		require.Positive(t, small.lease.Load())
+
+		require.NoError(t, large.SetBurst(enough-1))
+		for range 3 {
+			require.True(t, large.Allow())
+		}
+		require.Positive(t, large.lease.Load(), "a burst that has become too small for it")
+	})
+}
+
 // However many reach for the last token of a lease, one gets it.
 //
 // Contract: 23
 func TestLastTokenOfALease(t *testing.T) {
 	const leases = 50_000
 	l := New(Config{Rate: 1, Burst: 1})
+	l.needAlarm() // as whoever lends does
 	var spent atomic.Int64
 	var done atomic.Bool
 	var wg sync.WaitGroup

@@ -97,7 +97,7 @@ type Limiter struct {
 	// is two pairs, and what it seldom needs is apart.
 
 	// lease is what is left of the tokens lent out of the bucket, to be had without
-	// mu; not positive where there are none. refused is the latest refusal, good for
+	// mu; or onStripes, which says where they are. refused is the latest refusal, good for
 	// more calls without mu; nil where there is none.
 	lease   atomic.Int64
 	refused atomic.Pointer[refusal]

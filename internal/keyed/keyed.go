@@ -160,7 +160,7 @@ func (m *Map[T]) add(hash uint64, key string) *T {
 	key = strings.Clone(key) // it may be a piece of something large
 	e := &member[T]{size: long, quietSince: now.Sub(m.made)}
 	if len(key) <= len(e.short) {
-		e.size = uint8(copy(e.short[:], key))
+		e.size = uint8(copy(e.short[:], key)) //nolint:gosec // Few.
 	}
 	m.create(&e.value, key)
 	m.link(e)

@@ -68,7 +68,7 @@ func (t *table[T]) is(e *member[T], key string) bool {
 	if len(key) <= len(e.short) {
 		return len(key) == int(e.size) && key == string(e.short[:e.size])
 	}
-	return e.size == long && key == t.keyOf(&e.value)
+	return key == t.keyOf(&e.value)
 }
 
 func (t *table[T]) put(hash uint64, e *member[T]) {
