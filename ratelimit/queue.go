@@ -108,7 +108,9 @@ func (l *Limiter) serve() {
 // try takes n tokens if they are there, without a wait.
 func (l *Limiter) try(n int) bool {
 	if r := l.refused.Load(); r == nil || l.now() >= r.until {
-		l.mu.Lock()
+		if l.lockOrSpend(n) {
+			return true
+		}
 		l.enter()
 		if l.takeFirst(n) {
 			l.mu.Unlock()
@@ -120,6 +122,17 @@ func (l *Limiter) try(n int) bool {
 		l.mu.Unlock()
 	}
 	l.tally.CountRejected()
+	return false
+}
+
+// lockOrSpend takes mu, unless it takes the token of a lease that was made while it
+// waited for mu: that would be taken back only to be made again.
+func (l *Limiter) lockOrSpend(n int) (spent bool) {
+	l.mu.Lock()
+	if n == 1 && l.spend() {
+		l.mu.Unlock()
+		return true
+	}
 	return false
 }
 
@@ -148,7 +161,9 @@ func (l *Limiter) acquire(ctx context.Context, n int, maxWait time.Duration) err
 		}
 	}
 
-	l.mu.Lock()
+	if l.lockOrSpend(n) {
+		return nil
+	}
 	l.enter()
 	if l.takeFirst(n) {
 		l.mu.Unlock()
