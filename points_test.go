@@ -101,7 +101,7 @@ func TestPointsAreInOrder(t *testing.T) {
 func TestNilIsNoPoint(t *testing.T) {
 	before := len(stability.Points())
 	require.Panics(t, func() { stability.Register(nil, func(*int) stability.Point { return stability.Point{} }) })
-	require.Len(t, stability.Points(), before)
+	require.LessOrEqual(t, len(stability.Points()), before) // fewer, as policies of earlier tests are collected
 }
 
 func TestPointsAreReadAtTheMoment(t *testing.T) {
