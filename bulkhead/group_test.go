@@ -2,6 +2,7 @@ package bulkhead_test
 
 import (
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -68,13 +69,14 @@ func TestNilGroup(t *testing.T) {
 
 // The list of points says what is configured for each key, however many there are.
 func TestPointOfAGroup(t *testing.T) {
-	g := bulkhead.NewGroup(bulkhead.Config{Name: "point of a group", Limit: 7, Queue: 3}, stability.Keys{})
+	name := fmt.Sprintf("%s %p", t.Name(), t) // of this run of the test alone
+	g := bulkhead.NewGroup(bulkhead.Config{Name: name, Limit: 7, Queue: 3}, stability.Keys{})
 	for _, keys := range []int{0, 1, 3} {
 		for i := range keys {
 			g.Get(strconv.Itoa(i))
 		}
 		all := stability.Points()
-		at := slices.IndexFunc(all, func(p stability.Point) bool { return p.Name == "point of a group" })
+		at := slices.IndexFunc(all, func(p stability.Point) bool { return p.Name == name })
 		require.GreaterOrEqual(t, at, 0)
 		require.Equal(t, map[string]string{"limit": "7", "queue": "3"}, all[at].Limits)
 		require.Equal(t, keys, all[at].Keys)

@@ -62,7 +62,8 @@ func (l *Limiter) ring() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.alarm.set = false
-	if l.queue.first() != nil || l.now() >= l.alarm.leaseEnds {
+	l.bucket.advance(l.now()) // what the alarm is set from again, if it is too early
+	if l.queue.first() != nil || l.bucket.now >= l.alarm.leaseEnds {
 		l.enter()
 	}
 	l.setAlarm()

@@ -17,18 +17,19 @@ const forever = time.Duration(1) << 62
 //     bucket's own time back, and the time between would bring its tokens twice. So
 //     time does not go back here: see advance.
 //   - It grants up to a nanosecond early, which at high rates is any number of
-//     tokens. So nothing is taken here that is not there: see take.
+//     tokens. So nothing is taken here that is not there: see has.
 //   - Tokens cannot be given back. So those given back stay outside, and the
 //     bucket's burst is lowered by as many: the two together never hold more than
 //     the burst, nor gain tokens faster than the rate.
 //
 // The rate.Limiter is told late of the tokens that are taken, and of many at once: it
-// held some at an instant, and what was taken since is owed to it. As long as those
-// were enough, it need not be asked, and its cache lines are not touched. That comes to
-// the same as if it had been told at each take, unless it would have been full in
-// between: what it had no room for, it would have lost. So each take looks first
-// whether it is full, and if so begins anew: it holds all that it has room for, and
-// nothing is owed. See has.
+// held some at an instant, and what was taken since is owed to it, as of that instant.
+// While what it held is enough it need not be asked, which is most of the cost of a
+// call at a limiter that no cache has room for. That comes to the same as if it had been
+// told each time, as long as it would not have been full in between: then it would have
+// lost what it had no room for. So each take looks first whether it is full by now. If
+// so, nothing of before matters, and it begins anew: it holds all that it has room for
+// and is owed nothing. See has and settle.
 //
 // A bucket is not safe for concurrent use.
 type bucket struct {
@@ -37,11 +38,11 @@ type bucket struct {
 	burst int32
 	spare int32 // tokens outside that are to be had
 	lent  int32 // tokens outside that were lent: some of them may be spent
-	owed  int32 // tokens taken from inside since then, of which inside does not know yet
+	owed  int32 // tokens taken from inside since then, of which it has not been told
 
-	then   time.Duration // an instant, not after now
+	then   time.Duration // the instant of which it was asked last, or at which it was full
 	held   float64       // tokens inside then
-	inside *rate.Limiter // not touched by most calls, and so apart
+	inside *rate.Limiter // apart, because most calls leave it alone
 }
 
 // init makes the bucket a full one at now.
@@ -104,7 +105,7 @@ func (b *bucket) left() float64 { return b.held - float64(b.owed) }
 // full reports whether there is no room for more tokens inside. If so it begins anew.
 func (b *bucket) full() bool {
 	room := float64(b.room())
-	if (b.now-b.then).Seconds()*b.rate < room-b.left() {
+	if float64(b.now-b.then)*1e-9*b.rate < room-b.left() {
 		return false
 	}
 	b.then, b.held, b.owed = b.now, room, 0

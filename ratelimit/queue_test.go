@@ -229,6 +229,29 @@ func TestLeaseEnds(t *testing.T) {
 	})
 }
 
+// An alarm that goes off for an earlier lease is set again for the end of the present
+// one, and not for as long again.
+func TestLeaseEndsInTimeAfterAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(Config{Rate: 1e6, Burst: 5000})
+		for range 3 {
+			require.True(t, l.Allow()) // the last one of a lease
+		}
+		time.Sleep(1)
+		for range maxLease + 1 {
+			require.True(t, l.Allow()) // the first lease is used up, and another one begun
+		}
+		require.Positive(t, l.lease.Load())
+		time.Sleep(5 * time.Millisecond)
+		synctest.Wait()
+		require.LessOrEqual(t, l.lease.Load(), int64(0))
+		for range 5000 {
+			require.True(t, l.Allow())
+		}
+		require.False(t, l.Allow())
+	})
+}
+
 // Callers get their tokens from stripes, and neither one too many nor one too few: not
 // while leases are made and taken back under them, nor at the end. That time stands
 // still meanwhile is what a limiter takes for busy.

@@ -91,10 +91,10 @@ func (c Config) burst() int {
 // A nil *Limiter lets every call in. All methods may be called by any number of
 // goroutines.
 type Limiter struct {
-	// What every call touches comes first, down to the bucket's rate.Limiter, and shares
-	// a pair of cache lines with what a Group's map touches of a member: with a limiter
-	// for each of many keys, fetching them is most of what a call costs. All of a member
-	// is two pairs, and what it seldom needs is apart.
+	// What every grant touches comes first, down to the bucket's rate.Limiter, and shares
+	// a pair of cache lines with what the map of a Group touches of a member: with a
+	// limiter for each of many keys, fetching them is most of what a call costs. A member
+	// is two pairs, and what it seldom needs is apart. See TestMemberLayout.
 
 	// lease is what is left of the tokens lent out of the bucket, to be had without
 	// mu; or onStripes, which says where they are. refused is the latest refusal, good for

@@ -46,11 +46,11 @@ type Map[T any] struct {
 	create      func(policy *T, key string)
 	forgettable func(*T) bool
 	forget      func(*T) // for tests: told of each member that is dropped
+	made        time.Time
 
 	table table[T]
 
 	mu       sync.Mutex
-	made     time.Time
 	hand     *member[T] // nil: the ring is empty
 	steps    int        // saved for a search
 	swept    time.Time  // until when the rounds for age are made
@@ -60,18 +60,18 @@ type Map[T any] struct {
 // A member is a key's policy and its place in the ring. They are one allocation, and
 // what Get touches comes first, the key itself if it is short: there is room for few of
 // many members in any cache, and a Get of one of them is to wait for memory only once.
-// What a call then touches first should come first in T.
+// What calls touch should come first in T.
 type member[T any] struct {
 	state atomic.Uint32
-	size  uint8 // of the key in short, or long
-	short [19]byte
+	size  uint8    // of the key, or long
+	short [19]byte // the key, unless it is long
 	value T
 
 	quietSince time.Duration // since the Map was made
 	prev, next *member[T]    // nil once dropped: who holds a policy holds its member
 }
 
-const long = 255
+const long = 255 // the size of a key that is not in short
 
 // The states of a member. Get and the hand both change them by compare-and-swap, so
 // that either Get marks a member or the hand drops it.
@@ -160,7 +160,7 @@ func (m *Map[T]) add(hash uint64, key string) *T {
 	key = strings.Clone(key) // it may be a piece of something large
 	e := &member[T]{size: long, quietSince: now.Sub(m.made)}
 	if len(key) <= len(e.short) {
-		e.size = uint8(copy(e.short[:], key)) //nolint:gosec // Few.
+		e.size = uint8(copy(e.short[:], key)) //nolint:gosec // At most 19.
 	}
 	m.create(&e.value, key)
 	m.link(e)
