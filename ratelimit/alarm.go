@@ -29,7 +29,8 @@ func (l *Limiter) needAlarm() *alarm {
 }
 
 // setAlarm sets the alarm, or switches it off. An alarm that is set for an earlier
-// instant than needed stays: it is set again when it goes off. The caller holds mu.
+// instant than needed stays: it is set again when it goes off. The caller holds mu, and
+// the bucket's time is the present.
 func (l *Limiter) setAlarm() {
 	var at time.Duration
 	switch {
