@@ -24,7 +24,11 @@ func TestAllocations(t *testing.T) {
 	group.Get("eu")
 	value := func(context.Context) (int, error) { return 7, nil }
 	for name, run := range map[string]func(){
-		"Run":                   func() { _ = closed.Run(t.Context(), ok) },
+		"Run": func() { _ = closed.Run(t.Context(), ok) },
+		"Run of a closure": func() {
+			calls := 0
+			_ = closed.Run(t.Context(), func(context.Context) error { calls++; return nil })
+		},
 		"Run of a failure":      func() { _ = closed.Run(t.Context(), failed) },
 		"Run with SlowCall":     func() { _ = watched.Run(t.Context(), ok) },
 		"Run with a Classifier": func() { _ = judged.Run(t.Context(), failed) },

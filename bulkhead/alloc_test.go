@@ -24,7 +24,11 @@ func TestAllocations(t *testing.T) {
 	fails := func(context.Context) error { return errCall }
 	value := func(context.Context) (int, error) { return 7, nil }
 	for name, run := range map[string]func(){
-		"Run":                   func() { _ = free.Run(t.Context(), ok) },
+		"Run": func() { _ = free.Run(t.Context(), ok) },
+		"Run of a closure": func() {
+			calls := 0
+			_ = free.Run(t.Context(), func(context.Context) error { calls++; return nil })
+		},
 		"Run of a failure":      func() { _ = free.Run(t.Context(), fails) },
 		"Run with a Classifier": func() { _ = judged.Run(t.Context(), fails) },
 		"Do":                    func() { _, _ = bulkhead.Do(t.Context(), free, value) },

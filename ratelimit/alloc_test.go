@@ -23,7 +23,11 @@ func TestAllocations(t *testing.T) {
 	chain := stability.Chain(busy, slow)
 	value := func(context.Context) (int, error) { return 7, nil }
 	for name, run := range map[string]func(){
-		"Run":                 func() { _ = busy.Run(t.Context(), ok) },
+		"Run": func() { _ = busy.Run(t.Context(), ok) },
+		"Run of a closure": func() {
+			calls := 0
+			_ = busy.Run(t.Context(), func(context.Context) error { calls++; return nil })
+		},
 		"Run without a lease": func() { _ = slow.Run(t.Context(), ok) },
 		"Do":                  func() { _, _ = ratelimit.Do(t.Context(), busy, value) },
 		"stability.Do":        func() { _, _ = stability.Do(t.Context(), busy, value) },

@@ -22,6 +22,10 @@ func TestAllocations(t *testing.T) {
 	r := retry.New(retry.Config{Budget: budget})
 	ctx := t.Context()
 	require.LessOrEqual(t, testing.AllocsPerRun(1000, func() { _ = r.Run(ctx, ok) }), 1.0, "Run")
+	require.LessOrEqual(t, testing.AllocsPerRun(1000, func() {
+		calls := 0
+		_ = r.Run(ctx, func(context.Context) error { calls++; return nil })
+	}), 1.0, "Run of a closure")
 	value := func(context.Context) (int, error) { return 7, nil }
 	require.LessOrEqual(t, testing.AllocsPerRun(1000, func() { _, _ = retry.Do(ctx, r, value) }), 1.0, "Do")
 	require.LessOrEqual(t, testing.AllocsPerRun(1000, func() { _, _ = stability.Do(ctx, r, value) }), 2.0, "stability.Do")

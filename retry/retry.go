@@ -180,13 +180,24 @@ func New(cfg Config) *Retry {
 // Run allocates the context that marks the attempt, and nothing more when the
 // first attempt is the last.
 func (r *Retry) Run(ctx context.Context, fn func(context.Context) error) error {
-	return r.Around(ctx, bare{}, fn)
+	if r == nil {
+		return fn(ctx)
+	}
+	first, nested, err := r.begin(ctx)
+	if err != nil {
+		return err
+	}
+	// The loop of Around once more: through a Policy fn would escape, and with it
+	// every caller's closure.
+	var c call
+	c.retry, c.caller, c.ctx, c.attempt, c.nested = r, ctx, first, 1, nested
+	defer c.unwind()
+	for {
+		if err, again := c.ended(fn(c.ctx)); !again {
+			return err
+		}
+	}
 }
-
-// bare is no policy around the call.
-type bare struct{}
-
-func (bare) Run(ctx context.Context, fn func(context.Context) error) error { return fn(ctx) }
 
 // Around is Run for a function that runs another policy: each attempt is
 // inner.Run(ctx, fn). [stability.Chain] uses it to spare each call a closure. A type

@@ -29,7 +29,11 @@ func TestAllocations(t *testing.T) {
 		want float64
 		run  func()
 	}{
-		"Run":                      {1, func() { _ = to.Run(t.Context(), ok) }},
+		"Run": {1, func() { _ = to.Run(t.Context(), ok) }},
+		"Run of a closure": {1, func() {
+			calls := 0
+			_ = to.Run(t.Context(), func(context.Context) error { calls++; return nil })
+		}},
 		"Run of a call that fails": {1, func() { _ = to.Run(t.Context(), fails) }},
 		"Run of one that looks":    {1, func() { _ = to.Run(t.Context(), looks) }},
 		"Do":                       {1, func() { _, _ = timeout.Do(t.Context(), to, value) }},
