@@ -17,7 +17,9 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/breaker"
 	"github.com/crumplezone/stability/flight"
+	"github.com/crumplezone/stability/timeout"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -165,7 +167,7 @@ func TestTheCallEndsWhenTheLastCallerHasLeft(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		require.Equal(t, context.DeadlineExceeded, last.got().err, "the caller's own, not the cancellation of the call's context")
-		require.Equal(t, flight.Stats{Calls: stability.Calls{Succeeded: 1, Ignored: 1}, Shared: 1}, f.Stats())
+		require.Equal(t, flight.Stats{Calls: stability.Calls{Succeeded: 1, Failed: 1}, Shared: 1}, f.Stats())
 	})
 }
 
@@ -333,22 +335,111 @@ func TestNothingStaleForTheLastOneWhoCanceled(t *testing.T) {
 	})
 }
 
+var errGone = errors.New("no such row")
+
+func goneIsAnAnswer(ctx context.Context, err error) stability.Outcome {
+	if errors.Is(err, errGone) {
+		return stability.Success
+	}
+	return stability.Classify(ctx, err)
+}
+
+func isGone(context.Context) (string, error) { return "", errGone }
+
 func TestAnAnswerThatIsAnErrorForgetsTheValue(t *testing.T) {
-	errNoRow := errors.New("no such row")
-	f := flight.New[string](flight.Config{StaleIfError: time.Hour, Classify: func(ctx context.Context, err error) stability.Outcome {
-		if errors.Is(err, errNoRow) {
-			return stability.Success
-		}
-		return stability.Classify(ctx, err)
-	}})
+	f := flight.New[string](flight.Config{StaleIfError: time.Hour, Classify: goneIsAnAnswer})
 	keep(t, f, "k", "row")
-	_, degraded, err := f.Do(t.Context(), "k", func(context.Context) (string, error) { return "", errNoRow })
-	require.Equal(t, errNoRow, err)
+	_, degraded, err := f.Do(t.Context(), "k", isGone)
+	require.Equal(t, errGone, err)
 	require.Nil(t, degraded)
 	_, degraded, err = f.Do(t.Context(), "k", fails)
 	require.Equal(t, errCall, err, "the row is gone, and not to be seen again")
 	require.Nil(t, degraded)
 	require.Zero(t, f.Stats().Kept)
+}
+
+// Not through an earlier call either, which all had left and which returns at last.
+func TestAnEarlierCallDoesNotBringAForgottenValueBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := flight.New[string](flight.Config{StaleIfError: time.Hour, Classify: goneIsAnAnswer})
+		ctx, leave := context.WithCancel(t.Context())
+		old := do(ctx, f, "k", func(context.Context) (string, error) { time.Sleep(time.Minute); return "old", nil })
+		synctest.Wait()
+		leave()
+		time.Sleep(time.Second)
+		_, _, err := f.Do(t.Context(), "k", isGone)
+		require.Equal(t, errGone, err)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Equal(t, result{value: "old", returned: true}, old.got())
+		_, _, err = f.Do(t.Context(), "k", fails)
+		require.Equal(t, errCall, err)
+
+		keep(t, f, "k", "new")
+		require.Equal(t, 1, f.Stats().Kept, "what comes later is kept again")
+	})
+}
+
+func TestAnAnswerThatIsAnErrorCountsAtTheDeadlineToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := flight.New[string](flight.Config{StaleIfError: time.Hour, Classify: goneIsAnAnswer})
+		keep(t, f, "k", "row")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, degraded, err := f.Do(ctx, "k", func(context.Context) (string, error) {
+			time.Sleep(2 * time.Second)
+			return "", errGone
+		})
+		require.Equal(t, errGone, err)
+		require.Nil(t, degraded)
+		require.Zero(t, f.Stats().Kept)
+	})
+}
+
+// The call ends as the last caller's context did, and not with a cancellation that
+// says nothing about the dependency: for the flights themselves, and for what is
+// inside.
+//
+// Contract: 6
+func TestADependencyThatHangsUntilTheDeadlinesHasFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := flight.New[string](flight.Config{})
+		b := breaker.New(breaker.Config{Consecutive: 5})
+		bounds := timeout.New(timeout.Config{After: time.Hour})
+		hangs := func(ctx context.Context) (string, error) {
+			return timeout.Do(ctx, bounds, func(ctx context.Context) (string, error) {
+				<-ctx.Done()
+				return "", ctx.Err()
+			})
+		}
+		call := func(ctx context.Context) *caller {
+			return do(ctx, f, "k", func(ctx context.Context) (string, error) { return breaker.Do(ctx, b, hangs) })
+		}
+		for range 5 {
+			require.Equal(t, breaker.Closed, b.State())
+			canceled, cancel := context.WithCancel(t.Context())
+			timed, stop := context.WithTimeout(t.Context(), time.Second)
+			first, last := call(canceled), call(timed)
+			synctest.Wait()
+			cancel()
+			time.Sleep(time.Second)
+			synctest.Wait()
+			stop()
+			require.ErrorIs(t, first.got().err, context.Canceled)
+			require.ErrorIs(t, last.got().err, context.DeadlineExceeded)
+		}
+		require.Equal(t, breaker.Open, b.State())
+		require.Equal(t, stability.Calls{Failed: 5}, f.Stats().Calls)
+
+		b.Reset()
+		canceled, cancel := context.WithCancel(t.Context())
+		call(canceled)
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		require.EqualValues(t, 1, f.Stats().Ignored, "nobody is interested")
+		require.EqualValues(t, 1, b.Stats().Ignored)
+	})
 }
 
 func TestKeptValuesAreBounded(t *testing.T) {

@@ -77,6 +77,7 @@ type Flights[T any] struct {
 
 	mu      sync.Mutex
 	calls   map[string]*call[T]
+	strays  map[string]stray
 	running int // calls that have not returned, those that nobody waits for included
 	kept    shelf[T]
 
@@ -86,8 +87,9 @@ type Flights[T any] struct {
 
 // A call is one run of a function for all who wait for it.
 type call[T any] struct {
-	ctx    context.Context //nolint:containedctx // The call's own.
-	cancel context.CancelFunc
+	waiting *callersContext
+	ctx     context.Context //nolint:containedctx // The call's own.
+	cancel  context.CancelFunc
 
 	// Under Flights.mu.
 	callers int
@@ -104,10 +106,16 @@ type call[T any] struct {
 	panicked any // where it has not returned: the panic's value, or nil after a Goexit
 }
 
+// A stray is what all callers have left of a key and has not returned.
+type stray struct {
+	calls int
+	gone  time.Time // when the latest call began that found no value since; or zero
+}
+
 // New returns flights. It panics with the error of [Config.Validate] when cfg is not
 // usable.
 func New[T any](cfg Config) *Flights[T] {
-	f := &Flights[T]{settings: newSettings(cfg), calls: map[string]*call[T]{}}
+	f := &Flights[T]{settings: newSettings(cfg), calls: map[string]*call[T]{}, strays: map[string]stray{}}
 	f.kept = shelf[T]{max: f.cfg.MaxStale, maxAge: f.cfg.StaleIfError, byKey: map[string]*list.Element{}}
 	telemetry.Observe(f.meter, f, func(f *Flights[T], o metric.Observer) { f.observe(o, f.Stats()) })
 	telemetry.Register(f.meter, f, func(f *Flights[T]) stability.Point { return f.point(f.Stats()) })
@@ -121,9 +129,10 @@ func New[T any](cfg Config) *Flights[T] {
 // must not be changed.
 //
 // fn runs on a goroutine of its own. Its ctx has the values of the first caller's and
-// ends when the last caller has left, not before: a caller whose ctx ends leaves with
-// ctx.Err() at once, and only the last one waits until fn, whose ctx has just ended,
-// returns; it keeps a value that came nevertheless. Who comes after that makes a new
+// ends when the last caller has left, and as that caller's did: a caller whose ctx
+// ends leaves with ctx.Err() at once, and only the last one waits until fn, whose ctx
+// has just ended, returns; it keeps an answer that came nevertheless, which is a value
+// or an error that Config.Classify calls a Success. Who comes after that makes a new
 // call. When ctx has ended before, Do returns ctx.Err() and takes no part in a call.
 // A caller whose deadline passes, as against one who canceled, gets the kept value if
 // there is one.
@@ -146,12 +155,12 @@ func (f *Flights[T]) Do(ctx context.Context, key string, fn func(context.Context
 	select {
 	case <-c.done:
 	case <-ctx.Done():
-		left, last := f.leave(key, c)
+		left, last := f.leave(ctx, key, c)
 		if left && !last {
 			return f.late(ctx, key)
 		}
 		<-c.done
-		if last && c.returned && c.err != nil { // mostly that of the call's context
+		if last && c.returned && !c.answered() { // mostly with the error of the call's context
 			return f.late(ctx, key)
 		}
 	}
@@ -178,7 +187,8 @@ func (f *Flights[T]) join(ctx context.Context, key string, fn func(context.Conte
 		return c
 	}
 	c = &call[T]{callers: 1, done: make(chan struct{})}
-	c.ctx, c.cancel = context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // land calls it, if not leave before.
+	c.waiting = newCallersContext(ctx)
+	c.ctx, c.cancel = context.WithCancel(c.waiting) //nolint:gosec // land calls it.
 	f.calls[key] = c
 	f.running++
 	f.mu.Unlock()
@@ -188,7 +198,7 @@ func (f *Flights[T]) join(ctx context.Context, key string, fn func(context.Conte
 
 // leave takes a caller away from a call, unless it has landed, and ends the call when
 // that was the last caller.
-func (f *Flights[T]) leave(key string, c *call[T]) (left, last bool) {
+func (f *Flights[T]) leave(ctx context.Context, key string, c *call[T]) (left, last bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if c.landed { // and the key may be the next call's by now
@@ -199,7 +209,10 @@ func (f *Flights[T]) leave(key string, c *call[T]) (left, last bool) {
 		return true, false
 	}
 	delete(f.calls, key) // who comes now must not get this one's cancellation
-	c.cancel()
+	s := f.strays[key]
+	s.calls++
+	f.strays[key] = s
+	c.waiting.end(ctx.Err())
 	return true, true
 }
 
@@ -229,11 +242,16 @@ func (f *Flights[T]) land(key string, c *call[T]) {
 	f.mu.Lock()
 	f.running--
 	c.landed = true
-	if f.calls[key] == c {
-		delete(f.calls, key)
-	}
 	if c.returned && f.cfg.StaleIfError > 0 {
 		f.settle(key, c)
+	}
+	if f.calls[key] == c {
+		delete(f.calls, key)
+	} else if s := f.strays[key]; s.calls > 1 {
+		s.calls--
+		f.strays[key] = s
+	} else {
+		delete(f.strays, key)
 	}
 	f.mu.Unlock()
 	c.cancel()
@@ -245,17 +263,32 @@ func (f *Flights[T]) land(key string, c *call[T]) {
 func (f *Flights[T]) settle(key string, c *call[T]) {
 	switch {
 	case c.err == nil:
-		if c.outcome == stability.Success {
+		if c.outcome == stability.Success && !f.overtaken(key, c) {
 			f.kept.put(key, c.value, c.began)
+		}
+	case c.answered():
+		f.kept.drop(key, c.began)
+		if s, ok := f.strays[key]; ok && c.began.After(s.gone) {
+			s.gone = c.began
+			f.strays[key] = s
 		}
 	case c.ctx.Err() != nil: // nobody is left to get another value
 	case c.outcome == stability.Failure || stability.Rejected(c.err):
 		if v, age, ok := f.kept.get(key, time.Now()); ok {
 			c.value, c.degraded, c.err = v, &stability.Degraded{Cause: c.err, Age: age}, nil
 		}
-	case c.outcome == stability.Success:
-		f.kept.drop(key)
 	}
+}
+
+// overtaken reports whether the value of a call that all have left is older than the
+// answer that there is none. The caller holds mu.
+func (f *Flights[T]) overtaken(key string, c *call[T]) bool {
+	return f.calls[key] != c && !f.strays[key].gone.Before(c.began)
+}
+
+// answered reports whether the call brought a value, or the answer that there is none.
+func (c *call[T]) answered() bool {
+	return c.err == nil || c.outcome == stability.Success && !stability.Rejected(c.err)
 }
 
 // late is what a caller gets who left a call.

@@ -19,12 +19,13 @@ import (
 // modelCall is one call of the function, and what the model knows of it.
 type modelCall struct {
 	ctx     context.Context
-	end     chan string // "value", "error", "panic" or "goexit": how it is to end
+	end     chan string // "value", "gone", "error", "panic" or "goexit": how it is to end
 	key     string
 	value   string
 	began   time.Time
 	callers []*modelCaller // who still wait, the last one who left included
 	left    bool           // by the last one
+	void    bool           // a later call found no value
 }
 
 // modelCaller is one caller, and what the model says that it gets.
@@ -39,7 +40,7 @@ func checkModel(rt *rapid.T) {
 		maxAge  = time.Minute
 		maxKept = 2
 	)
-	f := flight.New[string](flight.Config{StaleIfError: maxAge, MaxStale: maxKept})
+	f := flight.New[string](flight.Config{StaleIfError: maxAge, MaxStale: maxKept, Classify: goneIsAnAnswer})
 	var (
 		calls   []*modelCall              // that have not ended
 		current = map[string]*modelCall{} // by key, those that can be joined
@@ -64,11 +65,18 @@ func checkModel(rt *rapid.T) {
 		case "value":
 			counts.Succeeded++
 			want = result{value: c.value, returned: true}
-			if old := stale(c.key); old == nil || !old.began.After(c.began) {
+			if old := stale(c.key); !c.void && (old == nil || !old.began.After(c.began)) {
 				kept = slices.DeleteFunc(kept, func(other *modelCall) bool { return other == old })
 				kept = append(kept, c)
 				slices.SortStableFunc(kept, func(a, b *modelCall) int { return a.began.Compare(b.began) })
 				kept = kept[max(len(kept)-maxKept, 0):]
+			}
+		case "gone":
+			counts.Succeeded++
+			want = result{err: errGone, returned: true}
+			kept = slices.DeleteFunc(kept, func(old *modelCall) bool { return old.key == c.key && old.began.Before(c.began) })
+			for _, other := range calls {
+				other.void = other.void || other.key == c.key && other.began.Before(c.began)
 			}
 		case "error":
 			want = result{value: "half", err: errCall, returned: true}
@@ -117,6 +125,7 @@ func checkModel(rt *rapid.T) {
 			c := current[key]
 			if c == nil {
 				made++
+				time.Sleep(1) // no two calls of a key began at the same time
 				c = &modelCall{key: key, value: strconv.Itoa(made), began: time.Now(), end: make(chan string)}
 				calls = append(calls, c)
 				current[key] = c
@@ -127,6 +136,8 @@ func checkModel(rt *rapid.T) {
 			w.caller = do(ctx, f, key, func(ctx context.Context) (string, error) {
 				c.ctx = ctx
 				switch <-c.end {
+				case "gone":
+					return "", errGone
 				case "error":
 					return "half", errCall
 				case "panic":
@@ -161,7 +172,7 @@ func checkModel(rt *rapid.T) {
 				return
 			}
 			c := calls[rapid.IntRange(0, len(calls)-1).Draw(rt, "call")]
-			end(c, rapid.SampledFrom([]string{"value", "value", "error", "error", "panic", "goexit"}).Draw(rt, "how"))
+			end(c, rapid.SampledFrom([]string{"value", "value", "gone", "error", "error", "panic", "goexit"}).Draw(rt, "how"))
 		},
 		"wait": func(rt *rapid.T) {
 			time.Sleep(time.Duration(rapid.IntRange(1, 40).Draw(rt, "seconds")) * time.Second)

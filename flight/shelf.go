@@ -56,9 +56,9 @@ func (s *shelf[T]) get(key string, now time.Time) (v T, age time.Duration, ok bo
 	return g.value, now.Sub(g.at), true
 }
 
-// drop forgets the value of a key.
-func (s *shelf[T]) drop(key string) {
-	if e, ok := s.byKey[key]; ok {
+// drop forgets the value of a key, unless it was good after that time.
+func (s *shelf[T]) drop(key string, at time.Time) {
+	if e, ok := s.byKey[key]; ok && !e.Value.(*good[T]).at.After(at) {
 		s.remove(e)
 	}
 }

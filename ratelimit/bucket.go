@@ -68,10 +68,13 @@ func (b *bucket) advance(now time.Duration) { b.now = max(b.now, now) }
 
 // tokensAt returns how many tokens there are to be had at an instant that is not
 // before now, if none is taken until then.
-func (b *bucket) tokensAt(at time.Duration) float64 {
+func (b *bucket) tokensAt(at time.Duration) float64 { return float64(b.spare) + b.insideAt(at) }
+
+// insideAt is tokensAt without those that are outside.
+func (b *bucket) insideAt(at time.Duration) float64 {
 	b.settle()
 	// One that was told late may be a rounding error in debt.
-	return float64(b.spare) + max(b.inside.TokensAt(clock(at)), 0)
+	return max(b.inside.TokensAt(clock(at)), 0)
 }
 
 func (b *bucket) tokens() float64 { return b.tokensAt(b.now) }
@@ -178,7 +181,9 @@ func (b *bucket) setBurst(burst int) {
 // that instant and not a rounding error short of it, so that whoever sleeps until
 // then need not sleep again. Nothing is lent.
 func (b *bucket) due(n int64) time.Duration {
-	lack := float64(n) - b.tokens()
+	// Compared as take does, so that the two do not round differently.
+	need := float64(n - int64(b.spare))
+	lack := need - b.insideAt(b.now)
 	if lack <= 0 {
 		return b.now
 	}
@@ -190,7 +195,7 @@ func (b *bucket) due(n int64) time.Duration {
 	if n > int64(b.burst) {
 		return at
 	}
-	for step := time.Duration(1); b.tokensAt(at) < float64(n); step *= 2 {
+	for step := time.Duration(1); b.insideAt(at) < need; step *= 2 {
 		if at += step; at >= forever || at < 0 {
 			return forever
 		}

@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"math"
+	"math/rand/v2"
 	"testing"
 	"time"
 	"unsafe"
@@ -77,6 +78,35 @@ func TestTellingLateIsTheSame(t *testing.T) {
 
 // As long as a bucket becomes full from time to time, a grant does not touch its
 // rate.Limiter, for which a call for one of many keys would wait.
+// What is due at an instant can be taken at that instant, also where some of it is
+// outside: else an alarm that is set for it rings for ever without the clock moving.
+//
+// Contract: 26
+func TestWhatIsDueCanBeTaken(t *testing.T) {
+	rates := []float64{0.3, 1, 3, 7, 10, 100, 1000, 12_345.678, 1e6}
+	bursts := []int{2, 5, 40, 100, 5000, maxBurst}
+	for seed := range uint64(3000) {
+		rnd := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // To be repeated.
+		var b bucket
+		b.init(0, rates[rnd.IntN(len(rates))], bursts[rnd.IntN(len(bursts))])
+		for range 40 {
+			b.advance(b.now + time.Duration(rnd.Float64()*3/b.rate*float64(time.Second)))
+			switch rnd.IntN(4) {
+			case 0:
+				b.take(1 + rnd.Int32N(b.burst))
+			case 1:
+				if n := 1 + rnd.Int32N(min(b.burst, 64)); b.lend(n) {
+					b.reclaim(rnd.Int32N(n + 1))
+				}
+			default:
+				n := 1 + rnd.Int32N(min(b.burst, 100))
+				b.advance(b.due(int64(n)))
+				require.True(t, b.take(n), "seed %d: %d of %v, %d of them outside", seed, n, b.tokens(), b.spare)
+			}
+		}
+	}
+}
+
 func TestIdleBucketLeavesItsLimiterAlone(t *testing.T) {
 	var b bucket
 	b.init(0, 1000, 10)

@@ -194,7 +194,14 @@ func (l *Limiter) acquire(ctx context.Context, n int, maxWait time.Duration) err
 	l.setAlarm()
 	l.mu.Unlock()
 
-	r := l.wait(ctx, w)
+	// The tokens of w come when they are due only where nobody's alarm is late.
+	var over <-chan time.Time
+	if maxWait < forever {
+		t := time.NewTimer(latest - now + grace)
+		defer t.Stop()
+		over = t.C
+	}
+	r := l.wait(ctx, w, over)
 	if l.waited.Enabled(ctx) {
 		l.waited.Record(ctx, (l.now() - now).Seconds(), l.attrs)
 	}
@@ -215,32 +222,40 @@ func latest(now, maxWait time.Duration, deadline time.Time) time.Duration {
 	return now + patience
 }
 
+// grace is how much longer than Config.MaxWait a call waits whose tokens were due in
+// time: due is to the nanosecond for each of those who wait, and timers are no better.
+const grace = time.Millisecond
+
 // wait returns when w has its tokens, or without them when its time is over.
-func (l *Limiter) wait(ctx context.Context, w *waiter) *stability.Rejection {
+func (l *Limiter) wait(ctx context.Context, w *waiter, over <-chan time.Time) *stability.Rejection {
 	select {
 	case <-w.done:
 		if w.refusal != nil || ctx.Err() == nil {
 			return w.refusal
 		}
 	case <-ctx.Done():
+	case <-over:
 	}
+	ended := ctx.Err()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.enter()
 	switch {
 	case w.queued:
 		l.queue.remove(w)
-	case w.refusal != nil:
-		return w.refusal
+	case w.refusal != nil || ended == nil:
+		return w.refusal // or nil: the tokens won the race
 	default:
-		// The tokens won the race. A call whose context has ended must not start all
-		// the same.
+		// They won it, but a call whose context has ended must not start.
 		l.bucket.give(w.n)
 	}
 	l.refused.Store(nil) // there is less to wait for
 	l.serve()
+	if ended == nil {
+		return &l.makeRefusal(l.bucket.now, l.bucket.due(l.queue.until(int(w.n)))).Rejection
+	}
 	r := l.rejection(0)
-	r.Reason = fmt.Errorf("%w: %w", ErrLimited, ctx.Err())
+	r.Reason = fmt.Errorf("%w: %w", ErrLimited, ended)
 	return &r
 }
 

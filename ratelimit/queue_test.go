@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/crumplezone/stability"
 )
 
 func upTo(rnd *rand.Rand, d time.Duration) time.Duration {
@@ -209,6 +211,40 @@ func TestAlarmDoesNotSpin(t *testing.T) {
 			require.LessOrEqual(t, rings, waiters)
 		})
 	}
+}
+
+// Where tokens do not come when they were due, as when the alarms of those who wait
+// before are late, a wait ends all the same, and those behind move up.
+//
+// Contract: 25
+func TestWaitEndsWithMaxWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(Config{Rate: 10, Burst: 1, MaxWait: 200 * time.Millisecond})
+		require.True(t, l.Allow())
+		began := time.Now()
+		waits := func(wait func() error) <-chan error {
+			ended := make(chan error, 1)
+			go func() { ended <- wait() }()
+			synctest.Wait()
+			return ended
+		}
+		first := waits(func() error { return l.Run(t.Context(), func(context.Context) error { return nil }) })
+		second := waits(func() error { return l.Wait(t.Context()) })
+		time.Sleep(90 * time.Millisecond)
+		l.mu.Lock()
+		l.enter()
+		l.bucket.setRate(0.1) // and nobody is told: the token comes a second later
+		l.mu.Unlock()
+
+		var r *stability.Rejection
+		require.ErrorAs(t, <-first, &r)
+		require.Equal(t, 200*time.Millisecond+grace, time.Since(began))
+		require.ErrorIs(t, r, ErrLimited)
+		require.InDelta(t, time.Second+10*time.Second, r.RetryAfter, float64(time.Second), "after the one who waits")
+		require.NoError(t, <-second)
+		require.InDelta(t, 90*time.Millisecond+time.Second, time.Since(began), float64(time.Millisecond), "the first one's token")
+		require.Zero(t, l.Stats().Queued)
+	})
 }
 
 // A busy limiter that falls idle switches its alarm off by itself.

@@ -132,3 +132,20 @@ func TestRegressionBurstAfterALease(t *testing.T) {
 		}
 	})
 }
+
+// Two tokens lent and taken back made the sum of all round up to the 34 that were
+// waited for, where those inside were a rounding error short of their share: the
+// alarm was set for the present instant, again and again, and in a bubble for ever.
+//
+// Contract: 26
+func TestRegressionWaitBesideReturnedTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := New(Config{Rate: 100, Burst: 40})
+		require.True(t, l.Allow())
+		require.True(t, l.AllowN(34))
+		time.Sleep(10 * time.Millisecond)
+		began := time.Now()
+		require.NoError(t, l.WaitN(t.Context(), 34))
+		require.InDelta(t, 280*time.Millisecond, time.Since(began), 2)
+	})
+}

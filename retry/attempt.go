@@ -63,6 +63,9 @@ func (m *mark) earned(b *Budget) bool {
 		if m.budget == b {
 			return true
 		}
+		if m.attempt == 0 && m.budget == nil {
+			return false // WithAttempt 0: what is made under it are calls of their own
+		}
 	}
 	return false
 }

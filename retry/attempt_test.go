@@ -143,6 +143,26 @@ func TestWithAttemptZeroRetriesAgain(t *testing.T) {
 	})
 }
 
+// The calls of a long piece of work earn, each for itself, also where the budget is
+// the one that the work itself has earned in.
+//
+// Contract: 30
+func TestCallsUnderWithAttemptZeroEarn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		budget := retry.NewBudget(retry.BudgetConfig{Ratio: 0.2, MinPerSecond: 1e-9})
+		work := retry.New(retry.Config{Budget: budget})
+		step := retry.New(retry.Config{Budget: budget})
+		require.NoError(t, work.Run(t.Context(), func(ctx context.Context) error {
+			ctx = retry.WithAttempt(ctx, 0)
+			for range 99 {
+				require.NoError(t, step.Run(ctx, ok))
+			}
+			return nil
+		}))
+		require.EqualValues(t, 20, budget.Stats().Limit)
+	})
+}
+
 // An inner Retry hands the error up as it is, so that the outer one can judge it.
 func TestInnerRetryReturnsTheErrorItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
