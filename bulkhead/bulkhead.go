@@ -300,14 +300,14 @@ func (b *Bulkhead) Stats() Stats {
 func (b *Bulkhead) now() Stats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	// Counts only grow, but for what moves from one to another, and that takes mu: here
-	// no call is missed, and none seen twice.
+	// Shelves cannot be read at one instant: a permit that wanders from one to the next
+	// would be seen on both, and one that is held all the time on none.
+	b.reclaim()
 	w := b.word.Load()
-	free, succeeded := b.shelves.sum()
 	return Stats{
-		Calls:      stability.Calls{Succeeded: int64(b.succeeded + w/success + succeeded)}, //nolint:gosec // It would take centuries.
+		Calls:      stability.Calls{Succeeded: int64(b.succeeded + w/success)}, //nolint:gosec // It would take centuries.
 		Limit:      int(b.limit.Load()),
-		InUse:      max(int(w&permits)-free, 0), // not read at one instant
+		InUse:      int(w & permits),
 		Queued:     b.queue.len,
 		QueueLimit: b.cfg.Queue,
 	}

@@ -31,14 +31,16 @@ func (b *Bulkhead) Lend() bool {
 	return b.shelves.inUse.Load() != nil
 }
 
-// BeforeFold makes word, and every shelf, count as if there were n more successes to
+// BeforeFold makes word, and every shelf in use, count as if there were n more successes to
 // their fold, without a change to what they count together.
 func (b *Bulkhead) BeforeFold(n uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	words := []*atomic.Uint64{&b.word}
-	for i := range b.shelves.all {
-		words = append(words, &b.shelves.all[i].word)
+	if all := b.shelves.inUse.Load(); all != nil {
+		for i := range *all {
+			words = append(words, &(*all)[i].word)
+		}
 	}
 	for _, w := range words {
 		more := foldAt/success - n - w.Load()/success // or fewer

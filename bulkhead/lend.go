@@ -18,8 +18,8 @@ type shelf struct {
 
 // shelves lets a bulkhead with many permits and few in use be entered by all cores
 // at once. It begins when two callers collide on word, and ends before anything
-// is decided for lack of permits: whoever finds none in word, wants to queue, or
-// changes the limit, first calls reclaim, or has seen by turn that there is nothing
+// is decided for lack of permits: whoever finds none in word, wants to queue, changes
+// the limit, or reads how many are in use, first calls reclaim, or has seen by turn that there is nothing
 // to reclaim. So nobody is refused or waits while a permit lies on a shelf, and word
 // alone is the truth from then on.
 //
@@ -48,17 +48,6 @@ func (s *shelves) take() bool {
 	word := &(*all)[stripe.Pick(len(*all))].word
 	w := word.Load()
 	return w&permits > 0 && word.CompareAndSwap(w, w-1)
-}
-
-// sum returns how many permits are on shelves, and how many successes are counted
-// there. The caller holds Bulkhead.mu.
-func (s *shelves) sum() (free int, succeeded uint64) {
-	for i := range s.all {
-		w := s.all[i].word.Load()
-		free += int(w & permits)
-		succeeded += w / success
-	}
-	return free, succeeded
 }
 
 // shelve gives a permit back, and counts, on the caller's shelf, if shelves are used

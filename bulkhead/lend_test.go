@@ -177,6 +177,66 @@ func TestNobodyIsRefusedWhilePermitsAreOnTheirWay(t *testing.T) {
 	requireIdle(t, b)
 }
 
+// Permits that wander from shelf to shelf while somebody reads are not counted twice,
+// at the cost of one that is held all the time: a Group would forget its bulkhead.
+//
+// Contract: 42, 43
+func TestInUseIsReadWhilePermitsWander(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(64)) // many shelves
+	g := bulkhead.NewGroup(bulkhead.Config{Limit: 100}, stability.Keys{Max: 1})
+	b := g.Get("a")
+	require.True(t, b.Lend())
+	held := enter(t, b)
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			var p *stability.Pass
+			take := func() { p, _ = b.Enter(context.Background()) }
+			put := func() { _ = p.Done(nil) }
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				deeper(n%16, take)
+				deeper((n+1)%16, put)
+			}
+		})
+	}
+	for range 20_000 {
+		b.Lend()
+		if n := b.Stats().InUse; n < 1 || n > 3 {
+			t.Errorf("%d in use", n)
+			break
+		}
+		b.Lend()
+		g.Get("b")
+		if g.Get("a") != b {
+			t.Error("forgotten while in use")
+			break
+		}
+	}
+	close(stop)
+	wg.Wait()
+	require.NoError(t, held.Done(nil))
+	requireIdle(t, b)
+}
+
+// deeper calls f n times 2 KiB further down the stack, where another shelf is.
+//
+//go:noinline
+func deeper(n int, f func()) byte {
+	var room [2048]byte
+	if n == 0 {
+		f()
+	} else {
+		room[n] = deeper(n-1, f)
+	}
+	return room[n]
+}
+
 func TestNothingIsLentWhileMostIsInUse(t *testing.T) {
 	b := bulkhead.New(bulkhead.Config{Limit: 100})
 	passes := make([]*stability.Pass, 51)

@@ -3,6 +3,7 @@ package bulkhead
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/crumplezone/stability"
@@ -71,11 +72,13 @@ func (b *Bulkhead) acquireSlow(ctx context.Context) error {
 		b.mu.Unlock()
 		return b.reject(ctx, &b.full)
 	}
-	if wait := b.drain.estimate(b.queue.len + 1); patience > 0 && wait > patience {
-		b.mu.Unlock()
-		r := b.full
-		r.RetryAfter = wait
-		return b.reject(ctx, &r)
+	if patience > 0 {
+		if wait := b.drain.estimate(b.queue.len + 1); wait > patience {
+			b.mu.Unlock()
+			r := b.full
+			r.RetryAfter = wait
+			return b.reject(ctx, &r)
+		}
 	}
 	granted := b.queue.join()
 	b.mu.Unlock()
@@ -213,8 +216,9 @@ func (b *Bulkhead) reject(ctx context.Context, r *stability.Rejection) error {
 // A drain is how fast the queue has been emptying for as long as it was never
 // empty.
 type drain struct {
-	read     time.Duration // the clock's last reading, since epoch
-	interval time.Duration // between grants, exponentially weighted
+	read     time.Duration          // the clock's last reading, since epoch
+	interval time.Duration          // between grants, exponentially weighted
+	recent   [recents]time.Duration // the last intervals
 	readings int
 	grants   int // since the last reading
 }
@@ -222,6 +226,9 @@ type drain struct {
 const (
 	// minReadings is how often the clock must have been read for an estimate.
 	minReadings = 9
+	// recents is of how many intervals the median is taken. Of one long interval, a
+	// dependency that stood still for a moment, a mean makes the whole queue slow.
+	recents = 7
 	// optimism is how much faster than lately the queue may get before a call
 	// that was refused for its deadline would have made it.
 	optimism = 2
@@ -251,6 +258,7 @@ func (d *drain) granted(n int) {
 	default:
 		d.interval += (interval - d.interval) / 4
 	}
+	d.recent[d.readings%recents] = interval
 	d.read, d.grants = now, 0
 	d.readings++
 }
@@ -262,6 +270,8 @@ func (d *drain) estimate(place int) time.Duration {
 	if d.readings < minReadings {
 		return 0
 	}
-	wait := float64(d.interval) / optimism * float64(place)
+	recent := d.recent
+	slices.Sort(recent[:])
+	wait := float64(min(d.interval, recent[recents/2])) / optimism * float64(place)
 	return time.Duration(min(wait, float64(1<<62)))
 }

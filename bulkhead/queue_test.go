@@ -225,15 +225,16 @@ func TestRefusesWhoCannotStartInTime(t *testing.T) {
 	})
 }
 
-// Every grant of a slow queue is timed: how it moves now tells at once.
+// Every grant of a slow queue is timed: how it has moved lately tells, and not one call
+// that took long.
 //
 // Contract: 16
 func TestSlowQueueIsTimedAtEveryGrant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := bulkhead.New(bulkhead.Config{Limit: 1, Queue: 100})
-		for n := range 30 {
+		for n := range 40 {
 			took := time.Second
-			if n == 12 {
+			if n == 12 || n >= 16 {
 				took = 9 * time.Second
 			}
 			go func() {
@@ -241,13 +242,60 @@ func TestSlowQueueIsTimedAtEveryGrant(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
+		wait := func() time.Duration {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			return requireRefused(t, b.Run(ctx, ok)).RetryAfter
+		}
 		time.Sleep(21*time.Second + time.Millisecond) // thirteen have ended
-		require.Equal(t, 16, b.Stats().Queued)
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		defer cancel()
-		// An interval of nine after those of one: a mean of three, of which half is counted.
-		require.Equal(t, 17*3*time.Second/2, requireRefused(t, b.Run(ctx, ok)).RetryAfter)
+		require.Equal(t, 26, b.Stats().Queued)
+		require.Equal(t, 27*time.Second/2, wait(), "half of a second each")
+		time.Sleep(3*time.Second + 4*9*time.Second) // twenty
+		require.Equal(t, 19, b.Stats().Queued)
+		require.Greater(t, wait(), 20*3*time.Second, "four of seven took nine seconds")
 		time.Sleep(time.Hour)
+		requireIdle(t, b)
+	})
+}
+
+// The dependency answers a call a millisecond, and stands still once for two seconds.
+// Fifty wait all the time: who comes afterwards waits for less than 100 ms, and none
+// of those who have a second is refused.
+//
+// Contract: 16
+func TestNobodyIsRefusedForOneStall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bulkhead.New(bulkhead.Config{Limit: 10, Queue: 1000})
+		answers := make(chan struct{})
+		go func() {
+			defer close(answers)
+			for n := range 500 {
+				time.Sleep(time.Millisecond)
+				if n == 200 {
+					time.Sleep(2 * time.Second)
+				}
+				answers <- struct{}{}
+			}
+		}()
+		for range 60 { // patient, and back at once
+			go func() {
+				for open := true; open; {
+					_ = b.Run(context.Background(), func(context.Context) error { _, open = <-answers; return nil })
+				}
+			}()
+		}
+		time.Sleep(2200 * time.Millisecond) // just before it moves again
+		for range 40 {
+			time.Sleep(time.Millisecond)
+			go func() {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+				defer cancel()
+				if err := b.Run(ctx, func(context.Context) error { <-answers; return nil }); err != nil {
+					t.Error(err)
+				}
+			}()
+		}
+		time.Sleep(5 * time.Second)
 		requireIdle(t, b)
 	})
 }

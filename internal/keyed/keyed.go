@@ -190,10 +190,10 @@ func (m *Map[T]) makeRoom(now time.Time) bool {
 			}
 		}
 	}
-	if spare == nil {
+	// It may have been asked for, and be in use, since the hand came by.
+	if spare == nil || !m.forgettable(&spare.value) || !spare.state.CompareAndSwap(quiet, gone) {
 		return false
 	}
-	spare.state.Store(gone)
 	m.drop(spare)
 	return true
 }

@@ -271,6 +271,27 @@ func TestAskedForWhileLookedAt(t *testing.T) {
 	require.Same(t, a, m.Get("a"))
 }
 
+// Nor is one that comes into use while the hand goes on to look for a better one.
+func TestUsedWhileOthersAreLookedAt(t *testing.T) {
+	used := map[string]bool{"b": true}
+	var m *Map[thing]
+	m = newTold(stability.Keys{Max: 2},
+		func(t *thing, key string) { t.key = key }, (*thing).name,
+		func(t *thing) bool {
+			if t.key == "b" {
+				used[m.Get("a").key] = true
+			}
+			return !used[t.key]
+		},
+		func(t *thing) { t.forgotten++ })
+	a := m.Get("a")
+	m.Get("b")
+	m.Get("a")
+	require.Equal(t, stability.OverflowKey, m.Get("c").key)
+	require.Zero(t, a.forgotten)
+	require.Same(t, a, m.Get("a"))
+}
+
 // A panic of create leaves the map as it was.
 func TestCreatePanics(t *testing.T) {
 	fail := true
