@@ -222,7 +222,7 @@ func (h *Hedge) Stats() Stats {
 // Do calls fn on the caller's goroutine, and when that takes longer than the
 // hedge's delay, calls it once more on another one, up to Config.Max calls. It
 // returns what the first of them to succeed returned; where none does, what the
-// first one made returned. A call that fails leaves the others alone, and when no
+// first one made returned, or, if that was refused, the first that was not. A call that fails leaves the others alone, and when no
 // other is running the failure is returned at once: to call again after a failure
 // is what a retry does.
 //

@@ -174,6 +174,7 @@ func TestSharedBudgetEarnsOnce(t *testing.T) {
 
 func TestFailures(t *testing.T) {
 	other := errors.New("another error")
+	refused := &stability.Rejection{Policy: "bulkhead"}
 	for name, c := range map[string]struct {
 		steps []step
 		v     int
@@ -186,6 +187,9 @@ func TestFailures(t *testing.T) {
 		"both, the first first":                {[]step{{after: delay + 1, err: errCall}, {after: 5, err: other}}, 1, errCall, delay + 5},
 		"both, the first last":                 {[]step{{after: delay + 5, err: errCall}, {after: 1, err: other}}, 1, errCall, delay + 5},
 		"the first two, while a third is slow": {[]step{{after: 3 * delay, err: errCall}, {after: 3 * delay, err: other}, {after: 5 * delay}}, 3, nil, 7 * delay},
+		"the first refused, the other made":    {[]step{{after: delay + 1, err: refused}, {after: 5, err: errCall}}, 2, errCall, delay + 5},
+		"the first made, the other refused":    {[]step{{after: delay + 5, err: errCall}, {after: 1, err: refused}}, 1, errCall, delay + 5},
+		"both refused":                         {[]step{{after: delay + 1, err: refused}, {after: 5, err: refused}}, 1, refused, delay + 5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -77,11 +77,12 @@ func (r *race[T]) run() (v T, release context.CancelFunc, err error) {
 		r.abandon()
 		r.crash.pass()
 	}
-	result := first
-	if r.winner != nil {
-		result = r.winner
-	}
-	if result != first {
+	result := r.winner
+	switch result {
+	case first:
+	case nil:
+		result = r.loser()
+	default:
 		r.hedge.won.Add(1)
 	}
 	r.count(result.err)
@@ -160,6 +161,17 @@ func (r *race[T]) end(c *call[T], v T, err error) {
 	case r.running == 0:
 		r.finish()
 	}
+}
+
+// loser returns the call whose error is that of a race without a winner: the first
+// one, unless it was refused and another was made.
+func (r *race[T]) loser() *call[T] {
+	for _, c := range r.calls {
+		if !stability.Rejected(c.err) {
+			return c
+		}
+	}
+	return r.calls[0]
 }
 
 func (r *race[T]) crashed(c *crash) {

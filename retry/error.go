@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
+
+	"github.com/crumplezone/stability"
 )
 
 // maxErrors is how many errors an Error keeps.
@@ -14,9 +17,13 @@ const maxErrors = 8
 // have been retried. errors.Is and errors.As find the Reason in it, and the error
 // of the last attempt.
 type Error struct {
-	Name     string // the policy's Config.Name
-	Reason   error  // ErrExhausted, ErrBudget, ErrDeadline, ErrPushback, or the error of the call's context, which has ended
-	Attempts int    // attempts made
+	Name string // the policy's Config.Name
+	// Reason is ErrExhausted, ErrBudget, ErrDeadline, ErrPushback, the error of the
+	// call's context, which has ended, or that of a refused attempt. In the last one
+	// errors.Is finds ErrRefused and what the refusal wraps, such as breaker.ErrOpen,
+	// but not stability.ErrRejected, since attempts before it were made.
+	Reason   error
+	Attempts int // attempts made; none is one that was refused
 	// Errors are those of the last attempts, at most 8, the oldest first.
 	Errors []error
 }
@@ -38,11 +45,13 @@ func (e *Error) Unwrap() []error { return []error{e.Reason, e.last()} }
 
 // ErrorType returns a value of low cardinality for the attribute error.type of
 // OpenTelemetry: "retry_exhausted", "retry_budget", "retry_deadline" (also where the
-// deadline has passed), "retry_pushback", or "retry_canceled".
+// deadline has passed), "retry_pushback", "retry_refused", or "retry_canceled".
 func (e *Error) ErrorType() string { return errorType(e.Reason) }
 
 func errorType(reason error) string {
 	switch {
+	case errors.Is(reason, ErrRefused): // whatever the refusal wraps
+		return typeRefused
 	case errors.Is(reason, ErrExhausted):
 		return typeExhausted
 	case errors.Is(reason, ErrBudget):
@@ -61,6 +70,7 @@ const (
 	typeBudget    = "retry_budget"
 	typeDeadline  = "retry_deadline"
 	typePushback  = "retry_pushback"
+	typeRefused   = "retry_refused"
 	typeCanceled  = "retry_canceled"
 )
 
@@ -70,3 +80,17 @@ func (e *Error) last() error {
 	}
 	return e.Errors[len(e.Errors)-1]
 }
+
+// A refusal is the Reason of a call whose further attempt was refused. It is the
+// refusal's error in all but that the call was not made.
+type refusal struct{ err error }
+
+func (r *refusal) Error() string { return ErrRefused.Error() + ": " + r.err.Error() }
+
+// Is reports whether target is ErrRefused, or found in the refusal.
+func (r *refusal) Is(target error) bool {
+	return target == ErrRefused || target != stability.ErrRejected && errors.Is(r.err, target) //nolint:errorlint // The sentinels themselves.
+}
+
+// Pushback tells stability.RetryAfter when the refusal is over.
+func (r *refusal) Pushback() time.Duration { return stability.RetryAfter(r.err) }

@@ -65,7 +65,8 @@ func ExampleBudget() {
 }
 
 // Outside a breaker, a retry sees each refusal, and does not retry it: calls that
-// fail open the breaker, and then end at once.
+// fail open the breaker, and then end at once. The call was made, so that the error is
+// no stability.Rejection; errors.Is finds why it went on no longer, and what failed.
 func ExampleRetry_Run_withBreaker() {
 	p := stability.Chain(
 		retry.New(retry.Config{Attempts: 10, Base: time.Microsecond}),
@@ -73,6 +74,10 @@ func ExampleRetry_Run_withBreaker() {
 	)
 	sent := 0
 	err := p.Run(context.Background(), func(context.Context) error { sent++; return io.ErrUnexpectedEOF })
-	fmt.Println(sent, stability.Rejected(err), errors.Is(err, breaker.ErrOpen))
-	// Output: 4 true true
+	fmt.Println(sent, errors.Is(err, breaker.ErrOpen), errors.Is(err, io.ErrUnexpectedEOF), stability.Rejected(err))
+	err = p.Run(context.Background(), func(context.Context) error { sent++; return io.ErrUnexpectedEOF })
+	fmt.Println(sent, errors.Is(err, breaker.ErrOpen), errors.Is(err, io.ErrUnexpectedEOF), stability.Rejected(err))
+	// Output:
+	// 4 true true false
+	// 4 true false true
 }

@@ -187,6 +187,7 @@ type result struct {
 // expected is the reference.
 func (p plan) expected() result {
 	var waited time.Duration
+	var before error // of the last attempt
 	for n := 1; ; n++ {
 		end := func(calls stability.Calls, errs ...error) result { return result{n, waited, calls, errs} }
 		pause, cause := min(p.max, p.base<<(n-1)), errCall
@@ -194,6 +195,9 @@ func (p plan) expected() result {
 		case succeeds:
 			return end(stability.Calls{Succeeded: 1})
 		case isRejected:
+			if n > 1 {
+				return end(stability.Calls{Failed: 1}, retry.ErrRefused, before)
+			}
 			return end(stability.Calls{Ignored: 1}, stability.ErrRejected)
 		case isFinal:
 			return end(stability.Calls{Failed: 1}, errFinal)
@@ -211,6 +215,7 @@ func (p plan) expected() result {
 			return end(stability.Calls{Failed: 1}, retry.ErrBudget, cause)
 		}
 		waited += pause
+		before = cause
 	}
 }
 

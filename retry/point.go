@@ -26,6 +26,7 @@ func (r *Retry) point() stability.Point {
 			"over_budget": float64(s.OverBudget),
 			"out_of_time": float64(s.OutOfTime),
 			"pushed_back": float64(s.PushedBack),
+			"refused":     float64(s.Refused),
 		},
 	}
 	if s.Budget.Limit < math.MaxInt64 {

@@ -38,6 +38,8 @@ var (
 	ErrDeadline = fmt.Errorf("retry: no time for another attempt: %w", context.DeadlineExceeded)
 	// ErrPushback: the dependency asked for a longer pause than Config.MaxPushback.
 	ErrPushback = errors.New("retry: asked to come back too late")
+	// ErrRefused: another attempt was refused further in.
+	ErrRefused = errors.New("retry: another attempt was refused")
 )
 
 const policy = "retry"
@@ -138,7 +140,7 @@ type Retry struct {
 	tally   telemetry.Tally
 	retries stripe.Counter
 	// Calls given up.
-	exhausted, overBudget, outOfTime, pushedBack stripe.Counter
+	exhausted, overBudget, outOfTime, pushedBack, refused stripe.Counter
 }
 
 // New returns a retry policy. It panics with the error of [Config.Validate] when
@@ -159,7 +161,8 @@ func New(cfg Config) *Retry {
 //
 // Never retried are:
 //   - a [stability.Rejection]: the call was refused further in, and calling again
-//     at once is what the refusal is there to stop;
+//     at once is what the refusal is there to stop. Where attempts before it have
+//     failed, the call was made, and is given up;
 //   - a call whose ctx has ended, which is given up. A deadline of the attempt's
 //     own, which ended while ctx is alive, is an error like others;
 //   - the [Error] of another Retry, which has given the call up;
@@ -168,8 +171,8 @@ func New(cfg Config) *Retry {
 //
 // An error that is not retried is returned as it is. A call that is given up
 // returns an *[Error], in which errors.Is finds why ([ErrExhausted], [ErrBudget],
-// [ErrDeadline], [ErrPushback], or the error of the ctx that has ended) and the error
-// of the last attempt. Where ctx has ended and the attempt failed with just that, its
+// [ErrDeadline], [ErrPushback], [ErrRefused], or the error of the ctx that has ended)
+// and the error of the last attempt. Where ctx has ended and the attempt failed with just that, its
 // error says all, and is returned as it is.
 //
 // Where the error of an attempt says how long to wait ([stability.RetryAfter]),
@@ -275,6 +278,10 @@ func (c *call) unwind() {
 func (c *call) next(err error) error {
 	r := c.retry
 	var gaveUp *Error
+	if stability.Rejected(err) && len(c.errs) > 0 {
+		c.attempt-- // the last that was made
+		return c.giveUp(&refusal{err})
+	}
 	if stability.Rejected(err) || errors.As(err, &gaveUp) {
 		return err
 	}
@@ -325,6 +332,8 @@ func (c *call) giveUp(reason error) error {
 		c.retry.outOfTime.Add(1)
 	case typePushback:
 		c.retry.pushedBack.Add(1)
+	case typeRefused:
+		c.retry.refused.Add(1)
 	}
 	return &Error{Name: c.retry.cfg.Name, Reason: reason, Attempts: c.attempt, Errors: c.errs}
 }
@@ -369,6 +378,7 @@ type Stats struct {
 	OverBudget int64 // calls given up with ErrBudget
 	OutOfTime  int64 // calls given up with ErrDeadline, or because their deadline had passed
 	PushedBack int64 // calls given up with ErrPushback
+	Refused    int64 // calls given up with ErrRefused
 	// Budget is the budget that pays, with all that share it.
 	Budget BudgetStats
 }
@@ -386,6 +396,7 @@ func (r *Retry) Stats() Stats {
 		OverBudget: r.overBudget.Load(),
 		OutOfTime:  r.outOfTime.Load(),
 		PushedBack: r.pushedBack.Load(),
+		Refused:    r.refused.Load(),
 		Budget:     r.cfg.Budget.Stats(),
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/breaker"
 	"github.com/crumplezone/stability/retry"
 )
 
@@ -266,6 +267,40 @@ func TestPushbackHasABound(t *testing.T) {
 		defer cancel()
 		fn, _ = failing(1, pushback(24*time.Hour))
 		require.NoError(t, retry.New(retry.Config{}).Run(ctx, fn), "the deadline is the bound where there is one")
+	})
+}
+
+// Where an attempt was made and another one refused, the call was made: what it ends
+// in is no Rejection, which says that it was not, and finds the last attempt's error.
+//
+// Contract: 28, 29
+func TestRefusedAfterAnAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		outer := breaker.New(breaker.Config{})
+		inner := breaker.New(breaker.Config{Name: "inventory", Consecutive: 2, OpenFor: time.Minute})
+		r := retry.New(retry.Config{Attempts: 5, Base: 1, Max: 1})
+		p := stability.Chain(outer, r, inner)
+		fn, calls := failing(always, errCall)
+		err := p.Run(t.Context(), fn)
+		require.Equal(t, 2, *calls)
+		require.False(t, stability.Rejected(err))
+		require.ErrorIs(t, err, retry.ErrRefused)
+		require.ErrorIs(t, err, breaker.ErrOpen)
+		require.ErrorIs(t, err, errCall)
+		require.InDelta(t, time.Minute, stability.RetryAfter(err), float64(10*time.Second), "OpenFor, with its jitter")
+		var gaveUp *retry.Error
+		require.ErrorAs(t, err, &gaveUp)
+		require.Equal(t, 2, gaveUp.Attempts)
+		require.Equal(t, "retry_refused", gaveUp.ErrorType())
+		require.ErrorContains(t, err, "retry: another attempt was refused: inventory: breaker: circuit open, retry after")
+		require.ErrorContains(t, err, "(attempt 2: the call's own error)")
+		require.EqualValues(t, 1, outer.Stats().Failed)
+		require.EqualValues(t, 1, r.Stats().Refused)
+
+		err = p.Run(t.Context(), fn)
+		require.Equal(t, 2, *calls)
+		require.True(t, stability.Rejected(err), "not even a first attempt")
+		require.EqualValues(t, 1, outer.Stats().Ignored)
 	})
 }
 

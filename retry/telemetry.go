@@ -16,9 +16,9 @@ type instruments struct {
 	attrs metric.MeasurementOption
 	calls *telemetry.Calls
 
-	attempts, gaveUp                             metric.Int64ObservableCounter
-	exhausted, overBudget, outOfTime, pushedBack metric.MeasurementOption
-	budgetUsage, budgetLimit                     metric.Int64ObservableUpDownCounter
+	attempts, gaveUp                                      metric.Int64ObservableCounter
+	exhausted, overBudget, outOfTime, pushedBack, refused metric.MeasurementOption
+	budgetUsage, budgetLimit                              metric.Int64ObservableUpDownCounter
 }
 
 func newInstruments(cfg Config) instruments {
@@ -33,6 +33,7 @@ func newInstruments(cfg Config) instruments {
 		overBudget:  m.With(telemetry.KeyError.String(typeBudget)),
 		outOfTime:   m.With(telemetry.KeyError.String(typeDeadline)),
 		pushedBack:  m.With(telemetry.KeyError.String(typePushback)),
+		refused:     m.With(telemetry.KeyError.String(typeRefused)),
 		budgetUsage: m.UpDownCounter("stability.budget.usage", "{call}", "Retries and hedges that a budget paid for within its window."),
 		budgetLimit: m.UpDownCounter("stability.budget.limit", "{call}", "Retries and hedges that a budget pays for within its window."),
 	}
@@ -45,6 +46,7 @@ func (i *instruments) observe(o metric.Observer, s Stats) {
 	o.ObserveInt64(i.gaveUp, s.OverBudget, i.overBudget)
 	o.ObserveInt64(i.gaveUp, s.OutOfTime, i.outOfTime)
 	o.ObserveInt64(i.gaveUp, s.PushedBack, i.pushedBack)
+	o.ObserveInt64(i.gaveUp, s.Refused, i.refused)
 	if s.Budget.Limit < math.MaxInt64 { // else it is unlimited
 		o.ObserveInt64(i.budgetUsage, s.Budget.Spent, i.attrs)
 		o.ObserveInt64(i.budgetLimit, s.Budget.Limit, i.attrs)

@@ -18,12 +18,19 @@ import (
 func TestMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		meter := policytest.NewMeter()
-		budget := retry.NewBudget(retry.BudgetConfig{Ratio: 1e-9, MinPerSecond: 0.4})
+		budget := retry.NewBudget(retry.BudgetConfig{Ratio: 1e-9, MinPerSecond: 0.5})
 		r := retry.New(retry.Config{Name: "payments", Budget: budget, MeterProvider: meter})
 		policytest.Keep(t, r)
 		_ = r.Run(t.Context(), ok)
 		fn, _ := failing(1, errCall)
 		_ = r.Run(t.Context(), fn) // one token
+		calls := 0
+		_ = r.Run(t.Context(), func(context.Context) error {
+			if calls++; calls > 1 {
+				return &stability.Rejection{}
+			}
+			return errCall
+		})
 		fails, _ := failing(always, errCall)
 		_ = r.Run(t.Context(), fails)
 		_ = r.Run(t.Context(), fails)
@@ -35,16 +42,17 @@ func TestMetrics(t *testing.T) {
 
 		require.Equal(t, map[string]float64{
 			"stability.calls{stability.name=payments,stability.outcome=success,stability.policy=retry}":                            2,
-			"stability.calls{error.type=_OTHER,stability.name=payments,stability.outcome=failure,stability.policy=retry}":          4,
+			"stability.calls{error.type=_OTHER,stability.name=payments,stability.outcome=failure,stability.policy=retry}":          5,
 			"stability.calls{stability.name=payments,stability.outcome=ignored,stability.policy=retry}":                            1,
 			"stability.calls{error.type=retry_rejected,stability.name=payments,stability.outcome=rejected,stability.policy=retry}": 0,
-			"stability.retry.attempts{stability.name=payments,stability.policy=retry}":                                             11,
+			"stability.retry.attempts{stability.name=payments,stability.policy=retry}":                                             13,
 			"stability.retry.exhausted{error.type=retry_exhausted,stability.name=payments,stability.policy=retry}":                 1,
 			"stability.retry.exhausted{error.type=retry_budget,stability.name=payments,stability.policy=retry}":                    1,
 			"stability.retry.exhausted{error.type=retry_deadline,stability.name=payments,stability.policy=retry}":                  1,
 			"stability.retry.exhausted{error.type=retry_pushback,stability.name=payments,stability.policy=retry}":                  1,
-			"stability.budget.usage{stability.name=payments,stability.policy=retry}":                                               4,
-			"stability.budget.limit{stability.name=payments,stability.policy=retry}":                                               4,
+			"stability.retry.exhausted{error.type=retry_refused,stability.name=payments,stability.policy=retry}":                   1,
+			"stability.budget.usage{stability.name=payments,stability.policy=retry}":                                               5,
+			"stability.budget.limit{stability.name=payments,stability.policy=retry}":                                               5,
 		}, meter.Values(t))
 		time.Sleep(time.Hour)
 		require.Zero(t, meter.Values(t)["stability.budget.usage{stability.name=payments,stability.policy=retry}"], "true at the moment of reading")
@@ -80,6 +88,7 @@ func TestErrorType(t *testing.T) {
 		"retry_budget":    retry.ErrBudget,
 		"retry_deadline":  retry.ErrDeadline,
 		"retry_pushback":  retry.ErrPushback,
+		"retry_refused":   retry.ErrRefused,
 		"retry_canceled":  context.Canceled,
 	} {
 		err := &retry.Error{Reason: reason, Attempts: 1, Errors: []error{errCall}}
