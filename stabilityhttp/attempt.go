@@ -45,19 +45,26 @@ var errAbandoned = errors.New("stabilityhttp: response body neither read nor clo
 func (a *attempt) send(reqBody io.ReadCloser) (*http.Response, error) {
 	returned := false
 	defer func() {
-		if !returned { // a panic or a Goexit, of a gate's listener or of the base
+		if returned {
+			return
+		}
+		// A panic or a Goexit, of a gate's listener or of the base.
+		defer func() { _ = a.end(stability.ErrNoReturn) }()
+		if a.body != nil {
+			_ = a.body.Close()
+		} else {
 			closeBody(reqBody)
-			_ = a.end(stability.ErrNoReturn)
 		}
 	}()
 	resp, err := a.roundTrip(reqBody)
-	returned = true
 	if err != nil {
+		returned = true
 		return nil, a.end(err)
 	}
 	resp.Request = a.x.req
 	a.x.t.quotas.note(a.x.key, resp)
 	a.receive(resp)
+	returned = true
 	return resp, nil
 }
 
@@ -178,7 +185,8 @@ func (a *attempt) leave(err error) {
 // judge returns the outcome of the attempt.
 func (a *attempt) judge(err error) stability.Outcome {
 	if err != nil && (!a.sent || errors.Is(err, errAbandoned) || errors.Is(err, stability.ErrRejected) || isMalformed(err) ||
-		errors.Is(a.clock.Err(), context.Canceled) || a.resp == nil && a.uploadFailed.Load()) {
+		errors.Is(a.clock.Err(), context.Canceled) || a.x.canceled() ||
+		a.resp == nil && (a.uploadFailed.Load() || a.clock.uploadStalled())) {
 		return stability.Ignored
 	}
 	return a.x.t.cfg.Classify(a.resp, err)
@@ -224,5 +232,24 @@ func isWriter(body io.ReadCloser) bool {
 // isMalformed reports whether net/http refused to send the request, because the
 // caller made it wrong. It has no errors that can be told but by their text.
 func isMalformed(err error) bool {
-	return err != nil && strings.HasPrefix(err.Error(), "net/http: invalid ")
+	for ; err != nil; err = errors.Unwrap(err) {
+		for _, text := range malformed {
+			if strings.HasPrefix(err.Error(), text) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// malformed is how such errors begin.
+var malformed = []string{
+	"net/http: invalid ",
+	"net/http: can't write control character in Request.URL",
+	"http: Request.ContentLength=",
+	"invalid Trailer key",
+	"http2: invalid ",
+	"http2: request header list larger than peer's advertised limit",
+	"request header list larger than peer's advertised limit",
+	"invalid request :path",
 }

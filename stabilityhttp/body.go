@@ -1,7 +1,9 @@
 package stabilityhttp
 
 import (
+	"fmt"
 	"io"
+	"net/http"
 	"sync/atomic"
 	"time"
 )
@@ -28,6 +30,11 @@ func (b *body) Read(p []byte) (int, error) {
 		}
 	}()
 	a.clock.read()
+	if a.closing.Load() { // Close may be reading what is left: this would get what comes after
+		returned = true
+		_ = a.clock.hasRead()
+		return 0, http.ErrBodyReadAfterClose
+	}
 	n, err := a.body.Read(p)
 	returned = true
 	switch {
@@ -76,6 +83,15 @@ func (u *upgraded) Read(p []byte) (int, error) { return u.body.Read(p) }
 // Write implements [io.Writer].
 func (u *upgraded) Write(p []byte) (int, error) { return u.body.(io.Writer).Write(p) }
 
+// CloseWrite closes the half of the connection that leads to the server, where it can
+// be closed alone. [httputil.ReverseProxy] asks for it.
+func (u *upgraded) CloseWrite() error {
+	if w, ok := u.body.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return fmt.Errorf("stabilityhttp: CloseWrite of a %T: %w", u.body, http.ErrNotSupported)
+}
+
 // Close implements [io.Closer].
 func (u *upgraded) Close() error {
 	defer func() { _ = (*attempt)(u).end(nil) }()
@@ -93,7 +109,7 @@ type upload struct {
 
 // Read implements [io.Reader].
 func (u *upload) Read(p []byte) (int, error) {
-	u.a.clock.rest()
+	u.a.clock.rest(u)
 	n, err := u.ReadCloser.Read(p)
 	u.a.clock.resume()
 	u.n += int64(n)
@@ -108,8 +124,10 @@ func (u *upload) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close implements [io.Closer].
+// Close implements [io.Closer]. The clock and net/http may both call it.
 func (u *upload) Close() error {
-	u.closed.Store(true)
+	if u.closed.Swap(true) {
+		return nil
+	}
 	return u.ReadCloser.Close()
 }

@@ -20,8 +20,9 @@ import (
 // read the time of day, and a third of the room. Done and Err, which the gates and the
 // context package ask for several times in a request, take no lock there.
 type clock struct {
-	context.Context          // its values
-	owner           *attempt // is told when the context ends before the attempt
+	context.Context                 // the parent until the attempt is answered
+	values          context.Context // outlive a race that the attempt is part of
+	owner           *attempt        // is told when the context ends before the attempt
 	patience        time.Duration
 
 	state    atomic.Uint32 // one of those below, written under mu
@@ -30,6 +31,8 @@ type clock struct {
 	limit    time.Duration   // when the timer ends the context; 0: it does not, the parent may
 	hurried  bool            // limit is not that of the call
 	answered bool            // the headers have come
+	resting  *upload         // it waits for the caller to go on with this
+	stalled  bool            // it ended while it did
 	waiting  bool            // for the server, and not endlessly
 	since    time.Duration   // when it began to wait
 	reading  int             // calls of Read under way, and those that ended the attempt
@@ -54,16 +57,20 @@ const (
 type cause uint8
 
 const (
-	byOthers cause = iota // the caller, or the end of the attempt
-	byLimit               // the Transport's deadline for the call
+	byAttempt cause = iota // it is over
+	byOthers               // the caller, or somebody in a hurry
+	byLimit                // the Transport's deadline for the call
 	byPatience
 )
 
 // set makes the clock that of an attempt in ctx.
-func (c *clock) set(ctx context.Context, owner *attempt) {
-	c.Context, c.parent, c.owner = ctx, ctx, owner
+func (c *clock) set(ctx, values context.Context, owner *attempt) {
+	c.Context, c.parent, c.values, c.owner = ctx, ctx, values, owner
 	c.limit, c.patience = owner.x.limit, owner.x.t.patience
 }
+
+// Value implements [context.Context].
+func (c *clock) Value(key any) any { return c.values.Value(key) }
 
 func (c *clock) now() time.Duration { return time.Since(c.owner.x.began) }
 
@@ -89,7 +96,7 @@ func (c *clock) Done() <-chan struct{} {
 func (c *clock) Err() error {
 	switch c.state.Load() {
 	case idle:
-		return c.Context.Err() // still the parent: only an answered attempt has another
+		return c.Context.Err()
 	case ended:
 		return c.err
 	}
@@ -176,11 +183,11 @@ func (c *clock) begin() (now time.Duration) {
 }
 
 // rest notes that the attempt waits for the caller's upload, and not for the server.
-func (c *clock) rest() {
+func (c *clock) rest(u *upload) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.answered {
-		c.waiting = false
+		c.waiting, c.resting = false, u
 	}
 }
 
@@ -189,6 +196,7 @@ func (c *clock) rest() {
 func (c *clock) resume() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.resting = nil
 	if !c.answered {
 		c.wait()
 	}
@@ -211,7 +219,7 @@ func (c *clock) wait() {
 func (c *clock) answer() (ended bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.answered, c.waiting = true, false
+	c.answered, c.waiting, c.resting = true, false, nil
 	return c.err != nil
 }
 
@@ -301,7 +309,7 @@ func (c *clock) parentEnded() {
 // end ends the context together with the attempt.
 func (c *clock) end() {
 	c.mu.Lock()
-	c.endLocked(context.Canceled, byOthers)
+	c.endLocked(context.Canceled, byAttempt)
 }
 
 // endLocked ends the context, once, and unlocks mu.
@@ -320,6 +328,8 @@ func (c *clock) endLocked(err error, by cause) {
 	}
 	hooks, unhook, unread := c.hooks, c.unhook, c.answered && c.reading == 0
 	c.hooks = nil
+	resting, hurried := c.resting, c.hurried && by != byAttempt
+	c.stalled = resting != nil && by != byAttempt
 	c.mu.Unlock()
 
 	if unhook != nil {
@@ -327,6 +337,13 @@ func (c *clock) endLocked(err error, by cause) {
 	}
 	for _, f := range hooks {
 		f()
+	}
+	// A base may wait for a Read that does not look at the context.
+	if resting != nil {
+		go resting.Close() //nolint:errcheck // Nobody is there to hear of it.
+	}
+	if hurried {
+		go c.owner.body.Close() //nolint:errcheck // As above.
 	}
 	if unread {
 		c.owner.contextEnded()
@@ -338,6 +355,14 @@ func (c *clock) endedBy() cause {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.cause
+}
+
+// uploadStalled reports whether the context ended while it waited for the caller to
+// go on with the upload.
+func (c *clock) uploadStalled() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stalled
 }
 
 // hurry makes the context end within d, whatever it was to wait for. That is none of

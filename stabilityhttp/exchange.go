@@ -33,20 +33,25 @@ type exchange struct {
 	key  string
 	sent atomic.Int32   // how often
 	resp *http.Response // of the last attempt; nil: there was none
+	last error          // of the attempt before the last
+	over bool           // resp is the caller's
 
 	first attempt // room for the first, most often the only one
 }
 
 type exchangeKey struct{}
 
-// keyOf returns the key of the exchange that ctx is of.
-func keyOf(ctx context.Context) string {
+// exchangeOf returns the exchange that ctx is of.
+func exchangeOf(ctx context.Context) *exchange {
 	x, ok := ctx.(*exchange)
 	if !ok {
 		x, _ = ctx.Value(exchangeKey{}).(*exchange)
 	}
-	return x.key
+	return x
 }
+
+// keyOf returns its key.
+func keyOf(ctx context.Context) string { return exchangeOf(ctx).key }
 
 // Value implements [context.Context].
 func (x *exchange) Value(key any) any {
@@ -66,48 +71,57 @@ func (x *exchange) Deadline() (time.Time, bool) {
 
 func (t *Transport) exchange(req *http.Request) (*http.Response, error) {
 	x := &exchange{Context: req.Context(), t: t, req: req}
-	defer x.closeUnsent()
+	defer x.unwind()
 	x.key = t.cfg.Key(req)
 	x.began = time.Now()
 	if deadline, ok := x.Context.Deadline(); !ok || deadline.Sub(x.began) > t.timeout {
 		x.limit = t.timeout
 	}
-	return x.result(t.retry.Run(x, x.try))
+	resp, err := x.result(t.retry.Run(x, x.try))
+	x.over = true
+	return resp, err
 }
 
-// closeUnsent closes the body of a request that was not even tried. From then on an
-// attempt sees to it.
-func (x *exchange) closeUnsent() {
+// unwind closes the body of a request that was not even tried, from when on an attempt
+// sees to it, and that of a response where a function of the user's panicked after it.
+func (x *exchange) unwind() {
 	if x.sent.Load() == 0 {
 		closeBody(x.req.Body)
+	}
+	if !x.over {
+		x.discard()
 	}
 }
 
 // try makes an attempt, or two of them side by side.
 func (x *exchange) try(ctx context.Context) (err error) {
 	if x.t.hedge == nil || !x.repeatable() {
-		x.resp, err = x.send(ctx)
+		x.resp, err = x.send(ctx, ctx)
 		return err
 	}
 	x.resp, err = x.race(ctx)
 	return err
 }
 
-// send sends the request once. Where the response is one to make it again after, it
-// comes with an error.
-func (x *exchange) send(ctx context.Context) (*http.Response, error) {
+// send sends the request once, in ctx with the given values. Where the response is one
+// to make it again after, it comes with an error.
+func (x *exchange) send(ctx, values context.Context) (*http.Response, error) {
 	a, body := &x.first, x.req.Body
 	if n := x.sent.Add(1); n > 1 {
 		a = new(attempt)
 		if hasBody(x.req) {
 			var err error
 			if body, err = x.req.GetBody(); err != nil {
-				return nil, &attemptError{err: fmt.Errorf("stabilityhttp: Request.GetBody: %w", err)}
+				err = fmt.Errorf("stabilityhttp: Request.GetBody: %w", err)
+				if x.last != nil {
+					err = &lastError{fmt.Errorf("%w: %w", err, x.last), x.last}
+				}
+				return nil, &attemptError{err: err}
 			}
 		}
 	}
 	a.x, a.number = x, x.attemptNumber(ctx)
-	a.clock.set(ctx, a)
+	a.clock.set(ctx, values, a)
 	resp, err := a.send(body)
 	if err != nil {
 		return nil, x.failed(a, err)
@@ -237,10 +251,21 @@ func (e *attemptError) Unwrap() error { return e.err }
 // Pushback tells stability.RetryAfter how long to wait.
 func (e *attemptError) Pushback() time.Duration { return e.wait }
 
+// canceled reports whether the caller canceled the request in that way before its
+// deadline, at which http.Client.Timeout does so.
+func (x *exchange) canceled() bool {
+	if !isCanceled(x.req) {
+		return false
+	}
+	deadline, ok := x.Context.Deadline()
+	return !ok || time.Now().Before(deadline)
+}
+
 // onRetry is the OnRetry of the retry: it gives up the response after which another
 // attempt is made, and then calls the user's.
 func onRetry(users func(context.Context, error, time.Duration)) func(context.Context, error, time.Duration) {
 	return func(ctx context.Context, err error, pause time.Duration) {
+		exchangeOf(ctx).last = err
 		var e *attemptError
 		if errors.As(err, &e) && e.resp != nil {
 			_ = e.resp.Body.Close()

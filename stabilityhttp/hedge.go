@@ -21,19 +21,19 @@ func (x *exchange) race(ctx context.Context) (*http.Response, error) {
 			}
 		}
 	}()
-	resp, release, err := hedge.Open(ctx, x.t.hedge, func(ctx context.Context) (*http.Response, error) {
-		resp, err := x.send(ctx)
+	resp, release, err := hedge.Open(ctx, x.t.hedge, func(raced context.Context) (*http.Response, error) {
+		resp, err := x.send(raced, ctx)
 		if resp == nil {
 			return nil, err
 		}
 		mu.Lock()
 		all = append(all, resp)
 		mu.Unlock()
-		// Its body outlives the race, in which ctx ends.
-		if !adopt(x, resp) {
-			return nil, context.Cause(ctx)
+		// Its body outlives the race, with which raced ends.
+		if lost := !adopt(x, resp) && raced.Err() != nil; lost {
+			return nil, context.Cause(raced)
 		}
-		return resp, err
+		return resp, err // perhaps with a body whose own time is over, which says so
 	})
 	release()
 	winner = resp

@@ -69,7 +69,7 @@ func (l *limits) point() stability.Point {
 
 // count counts an attempt that was sent and has ended.
 func (l *limits) count(c *clock, o stability.Outcome) {
-	if o != stability.Failure || c.endedBy() == byOthers {
+	if by := c.endedBy(); o != stability.Failure || by != byLimit && by != byPatience {
 		l.tally.Count(o)
 		return
 	}

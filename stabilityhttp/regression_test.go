@@ -5,8 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +19,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/breaker"
+	"github.com/crumplezone/stability/hedge"
 	"github.com/crumplezone/stability/retry"
 	"github.com/crumplezone/stability/stabilityhttp"
 	"github.com/crumplezone/stability/timeout"
@@ -252,4 +259,335 @@ func TestBodyOfAnotherLength(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The attempt's own time was over as the headers came, and the race's was not: the
+// hedge took that for a call that had ended well, with neither a response nor an error.
+//
+// Contract: 32, 35
+func TestHedgedAttemptEndsAsTheHeadersCome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt := stabilityhttp.NewTransport(roundTripper(func(*http.Request) (*http.Response, error) {
+			time.Sleep(2 * time.Second)
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("late"))}, nil
+		}), stabilityhttp.TransportConfig{AttemptTimeout: time.Second, Hedge: &hedge.Config{Delay: 10 * time.Second}})
+		resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil))
+		require.NoError(t, err)
+		require.NotNil(t, resp, "as without a hedge")
+		require.NoError(t, resp.Body.Close())
+		requireCalls(t, rt, bubbleURL, stability.Calls{Ignored: 1})
+	})
+}
+
+// The winner of a race kept the context of the race for its values, and with it the end
+// of the race as its cause: a body that was read too late said that it was canceled,
+// and not by whom.
+//
+// Contract: 19
+func TestHedgedBodySaysWhyItEnded(t *testing.T) {
+	headers := upstream(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		http.NewResponseController(w).Flush() //nolint:errcheck // The test would hang.
+		<-r.Context().Done()
+	})
+	c, _ := newClient(t, stabilityhttp.TransportConfig{Hedge: &hedge.Config{Delay: 10 * time.Second}})
+	read := func(ctx context.Context) error {
+		resp, err := c.Do(newRequest(t, http.MethodGet, headers, nil).WithContext(ctx))
+		require.NoError(t, err)
+		defer resp.Body.Close()
+		_, err = io.ReadAll(resp.Body)
+		return err
+	}
+	timed, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	err := read(timed)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.NotErrorIs(t, err, context.Canceled)
+
+	caused, end := context.WithCancelCause(t.Context())
+	mine := errors.New("mine")
+	time.AfterFunc(20*time.Millisecond, func() { end(mine) })
+	require.ErrorIs(t, read(caused), mine)
+}
+
+// The connection of a 101 could not be closed by halves, as that of net/http can: a
+// ReverseProxy whose client had sent all cut the server's answer off.
+func TestUpgradedConnectionIsClosedByHalves(t *testing.T) {
+	counts := rawUpstream(t, func(conn net.Conn) {
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: count\r\n\r\n")
+		all, _ := io.ReadAll(conn)
+		_, _ = fmt.Fprintf(conn, "%d bytes", len(all))
+	})
+	target, err := url.Parse(counts)
+	require.NoError(t, err)
+	_, rt := newClient(t, stabilityhttp.TransportConfig{})
+	front := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }, Transport: rt})
+	defer front.Close()
+	var d net.Dialer
+	conn, err := d.DialContext(t.Context(), "tcp", front.Listener.Addr().String())
+	require.NoError(t, err)
+	defer conn.Close()
+	_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: count\r\n\r\n")
+	require.NoError(t, err)
+	head := make([]byte, len("HTTP/1.1 101"))
+	_, err = io.ReadFull(conn, head)
+	require.NoError(t, err)
+	_, err = io.WriteString(conn, "hello")
+	require.NoError(t, err)
+	require.NoError(t, conn.(*net.TCPConn).CloseWrite())
+	all, _ := io.ReadAll(conn)
+	require.True(t, strings.HasSuffix(string(all), "5 bytes"), "%q", all)
+
+	upgraded := stabilityhttp.NewTransport(roundTripper(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusSwitchingProtocols, Body: new(connection)}, nil
+	}), gatesOnly)
+	resp, err := upgraded.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil))
+	require.NoError(t, err)
+	require.ErrorIs(t, resp.Body.(interface{ CloseWrite() error }).CloseWrite(), http.ErrNotSupported)
+	require.NoError(t, resp.Body.Close())
+}
+
+type connection struct{ closed bool }
+
+func (*connection) Read([]byte) (int, error)    { return 0, io.EOF }
+func (*connection) Write(p []byte) (int, error) { return len(p), nil }
+
+func (c *connection) Close() error {
+	c.closed = true
+	return nil
+}
+
+// Of the requests that net/http does not send, some counted as failures of the host: a
+// query with a line break in it, which may come from anybody, could open its breaker.
+//
+// Contract: 6
+func TestWhatIsNotSentIsNotTheHostsFailure(t *testing.T) {
+	u := upstream(t, func(http.ResponseWriter, *http.Request) {})
+	for name, spoil := range map[string]func(*http.Request){
+		"method": func(r *http.Request) { r.Method = "a b" },
+		"field":  func(r *http.Request) { r.Header = http.Header{"A\n": {"b"}} },
+		"value":  func(r *http.Request) { r.Header = http.Header{"A": {"b\n"}} },
+		"query":  func(r *http.Request) { r.URL.RawQuery = "q=a\nb" },
+		"opaque": func(r *http.Request) { r.URL.Opaque = "/a\nb" },
+		"length": func(r *http.Request) { r.ContentLength = 5 },
+		"trailer": func(r *http.Request) {
+			r.Trailer = http.Header{"Content-Length": nil}
+			r.Body, r.ContentLength = io.NopCloser(strings.NewReader("a")), -1
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c, rt := newClient(t, stabilityhttp.TransportConfig{})
+			req := newRequest(t, http.MethodGet, u, nil)
+			spoil(req)
+			_, err := do(c, req) //nolint:bodyclose // There is none.
+			require.Error(t, err)
+			requireCalls(t, rt, u, stability.Calls{Ignored: 1})
+		})
+	}
+}
+
+// A request with a longer header than the server of an HTTP/2 connection takes is not
+// sent either.
+//
+// Contract: 6
+func TestHeaderTooLongForHTTP2(t *testing.T) {
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	s.EnableHTTP2 = true
+	s.Config.MaxHeaderBytes = 8 << 10
+	s.StartTLS()
+	defer s.Close()
+	rt := stabilityhttp.NewTransport(s.Client().Transport, stabilityhttp.TransportConfig{})
+	resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, s.URL, nil)) // which learns the limit
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	req := newRequest(t, http.MethodGet, s.URL, nil)
+	req.Header.Set("X-Long", strings.Repeat("a", 20_000))
+	_, err = rt.RoundTrip(req) //nolint:bodyclose // There is none.
+	require.Error(t, err)
+	requireCalls(t, rt, s.URL, stability.Calls{Succeeded: 1, Ignored: 1})
+}
+
+// A caller who does not go on with the upload is not the server's failure; and net/http,
+// which over HTTP/1 waits for the Read that it is in, kept RoundTrip beyond Timeout.
+//
+// Contract: 6, 19
+func TestStalledUpload(t *testing.T) {
+	discard := func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }
+	for _, http2 := range []bool{false, true} {
+		s := httptest.NewUnstartedServer(http.HandlerFunc(discard))
+		s.EnableHTTP2 = http2
+		s.StartTLS()
+		rt := stabilityhttp.NewTransport(s.Client().Transport, stabilityhttp.TransportConfig{Timeout: 200 * time.Millisecond})
+		r, w := io.Pipe()
+		_, err := rt.RoundTrip(newRequest(t, http.MethodPost, s.URL, r)) //nolint:bodyclose // There is none.
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		requireCalls(t, rt, s.URL, stability.Calls{Ignored: 1})
+		_, err = w.Write([]byte("a"))
+		require.ErrorIs(t, err, io.ErrClosedPipe)
+		s.Close()
+	}
+}
+
+// A Read beside Close got what came after that which Close had read to keep the
+// connection: a body with a hole in it, and no error.
+//
+// Contract: 35
+func TestReadBesideClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pieces := make(chan byte)
+		rt := stabilityhttp.NewTransport(roundTripper(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusOK, ProtoMajor: 1, Body: io.NopCloser(readerFunc(func(p []byte) (int, error) {
+				p[0] = <-pieces
+				return 1, nil
+			}))}, nil
+		}), gatesOnly)
+		resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil))
+		require.NoError(t, err)
+		go func() { _ = resp.Body.Close() }()
+		synctest.Wait() // it is reading what is left
+		pieces <- 'a'
+		n, err := resp.Body.Read(make([]byte, 1))
+		require.ErrorIs(t, err, http.ErrBodyReadAfterClose)
+		require.Zero(t, n)
+		close(pieces)
+	})
+}
+
+// A base whose bodies do not end with their context kept Close for ever.
+//
+// Contract: 35
+func TestCloseOfABodyThatDoesNotEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, w := io.Pipe()
+		defer w.Close()
+		rt := stabilityhttp.NewTransport(roundTripper(func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusOK, ProtoMajor: 1, Body: r}, nil
+		}), gatesOnly)
+		resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil))
+		require.NoError(t, err)
+		began := time.Now()
+		require.NoError(t, resp.Body.Close())
+		require.LessOrEqual(t, time.Since(began), 10*time.Millisecond)
+		requireCalls(t, rt, bubbleURL, stability.Calls{Succeeded: 1})
+	})
+}
+
+// Request.Cancel, which is older than contexts, ends a request as they do. At the
+// deadline it is http.Client.Timeout.
+//
+// Contract: 6
+func TestRequestCancelIsTheCallers(t *testing.T) {
+	asked := make(chan struct{})
+	u := upstream(t, func(_ http.ResponseWriter, r *http.Request) {
+		asked <- struct{}{}
+		<-r.Context().Done()
+	})
+	c, rt := newClient(t, gatesOnly)
+	req := newRequest(t, http.MethodGet, u, nil)
+	cancel := make(chan struct{})
+	req.Cancel = cancel //nolint:staticcheck // Deprecated, and kept by net/http.
+	go func() {
+		<-asked
+		close(cancel)
+	}()
+	_, err := do(c, req) //nolint:bodyclose // There is none.
+	require.Error(t, err)
+	requireCalls(t, rt, u, stability.Calls{Ignored: 1})
+
+	c.Timeout = 50 * time.Millisecond
+	go func() { <-asked }()
+	_, err = get(t, c, u) //nolint:bodyclose // There is none.
+	require.Error(t, err)
+	requireCalls(t, rt, u, stability.Calls{Ignored: 1, Failed: 1})
+}
+
+// A function of the user's that panics after a response has come, and before it is
+// the caller's, lost the response and what it held.
+//
+// Contract: 14, 35
+func TestPanicAfterTheResponse(t *testing.T) {
+	panics := func() { panic(errors.New("the user's")) }
+	calls := 0
+	for name, cfg := range map[string]stabilityhttp.TransportConfig{
+		"Jitter": {Retry: retry.Config{Jitter: func(time.Duration) time.Duration { panics(); return 0 }}},
+		"Budget": {Retry: retry.Config{Budget: retry.NewBudget(retry.BudgetConfig{Key: func(context.Context) string {
+			if calls++; calls > 1 {
+				panics()
+			}
+			return ""
+		}})}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				body := new(connection)
+				rt := stabilityhttp.NewTransport(roundTripper(func(*http.Request) (*http.Response, error) {
+					return &http.Response{StatusCode: http.StatusServiceUnavailable, Body: body}, nil
+				}), cfg)
+				require.Panics(t, func() { _, _ = rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil)) }) //nolint:bodyclose // There is none.
+				require.True(t, body.closed)
+				require.Zero(t, rt.Gates(key(t, bubbleURL)).Bulkhead.Stats().InUse)
+			})
+		})
+	}
+
+	t.Run("OnChange", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var conn *connection
+			rt := stabilityhttp.NewTransport(roundTripper(func(*http.Request) (*http.Response, error) {
+				if conn == nil {
+					return nil, net.ErrClosed
+				}
+				return &http.Response{StatusCode: http.StatusSwitchingProtocols, Body: conn}, nil
+			}), stabilityhttp.TransportConfig{Off: stabilityhttp.PartRetry, Breaker: breaker.Config{Consecutive: 1, OnChange: func(c breaker.Change) {
+				if c.To == breaker.Closed {
+					panics()
+				}
+			}}})
+			_, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil)) //nolint:bodyclose // There is none.
+			require.Error(t, err)
+			time.Sleep(10 * time.Second)
+			conn = new(connection)
+			require.Panics(t, func() { _, _ = rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil)) }) //nolint:bodyclose // There is none.
+			require.True(t, conn.closed)
+			require.Zero(t, rt.Gates(key(t, bubbleURL)).Bulkhead.Stats().InUse)
+		})
+	})
+}
+
+// Where the body could not be had again, the error of the attempt before was lost.
+//
+// Contract: 28, 36
+func TestGetBodyFailsAfterAnAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down, gone := errors.New("down"), errors.New("gone")
+		rt := stabilityhttp.NewTransport(roundTripper(func(req *http.Request) (*http.Response, error) {
+			_ = req.Body.Close()
+			return nil, down
+		}), stabilityhttp.TransportConfig{})
+		req := newRequest(t, http.MethodPut, bubbleURL, strings.NewReader("a"))
+		req.GetBody = func() (io.ReadCloser, error) { return nil, gone }
+		_, err := rt.RoundTrip(req) //nolint:bodyclose // There is none.
+		require.ErrorIs(t, err, gone)
+		require.ErrorIs(t, err, down)
+	})
+}
+
+// A retry that the breaker refused ended in a Rejection, which says that nothing was
+// sent: the server had seen the request.
+//
+// Contract: 28, 29
+func TestRefusedAfterAnAttempt(t *testing.T) {
+	var sent sync.WaitGroup
+	sent.Add(1)
+	u := upstream(t, func(w http.ResponseWriter, _ *http.Request) {
+		sent.Done() // once
+		w.WriteHeader(http.StatusServiceUnavailable)
+	})
+	c, _ := newClient(t, stabilityhttp.TransportConfig{Breaker: breaker.Config{Consecutive: 1}})
+	_, err := get(t, c, u) //nolint:bodyclose // There is none.
+	require.False(t, stability.Rejected(err))
+	require.ErrorIs(t, err, retry.ErrRefused)
+	require.ErrorIs(t, err, breaker.ErrOpen)
+	require.ErrorContains(t, err, "status 503 Service Unavailable")
+	sent.Wait()
 }
