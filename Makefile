@@ -36,7 +36,7 @@ demo: ## a storefront with and without the library while an upstream hangs, in a
 bench: ## the benchmarks beside those of other libraries, as Go benchmarks; some with BENCH='breaker|retry'
 	go test -run '^$$' -bench 'Rows/($(BENCH))' ./bench
 
-bench-report: ## write BENCHMARKS.md, in about seven minutes on a quiet machine
+bench-report: ## write BENCHMARKS.md, in about five minutes on a quiet machine
 	go run ./bench/cmd/report
 	go test -count=1 -run '^TestREADMEFigures$$' ./internal/repotest -update
 

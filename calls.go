@@ -1,7 +1,8 @@
 package stability
 
 // Calls is how the calls that a policy has seen ended, counted since it was made.
-// Every call is in exactly one of the four, once it has ended.
+// Every call that a policy let run or refused is in exactly one of the four, once it
+// has ended. One whose context had ended before it came is in none.
 type Calls struct {
 	Succeeded int64 // ran, and were a [Success]
 	Failed    int64 // ran, and were a [Failure]

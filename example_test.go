@@ -27,7 +27,7 @@ func ExampleDo() {
 
 // Policies around one another, the outermost first. The total timeout bounds all
 // attempts with their pauses; a retry passes the limit, the bulkhead and the breaker
-// again; the inner timeout bounds one attempt, so that the breaker sees a hang.
+// again; the inner timeout bounds one attempt, and not the wait for a permit.
 func ExampleChain() {
 	inventory := stability.Chain(
 		timeout.New(timeout.Config{Name: "inventory", After: 5 * time.Second}),

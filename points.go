@@ -130,7 +130,7 @@ func (l PointList) JSON() []byte {
 	return append(text, '\n')
 }
 
-// Markdown returns the list as a table.
+// Markdown returns the list as a table, without the Figures.
 func (l PointList) Markdown() string {
 	var b strings.Builder
 	b.WriteString("| name | policy | guards | owner | limits | state | succeeded | failed | ignored | rejected | note |\n" +

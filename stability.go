@@ -6,13 +6,13 @@
 // timeout and ratelimit are gates, which decide once before a call and learn
 // how it ended; retry, hedge, fallback and flight make a call again, twice, do
 // without it, or make it for many; stabilityhttp puts them around HTTP clients and
-// servers. Patterns do not import one another; they understand one another
-// through this package. A breaker does not count a bulkhead's refusal as the
+// servers. Patterns do not import one another, but for hedge, which spends from a
+// retry.Budget; they understand one another through this package. A breaker does not count a bulkhead's refusal as the
 // dependency's failure, and a half-open probe that an inner gate refuses gives
 // its slot back, because both see a [Rejection].
 //
-// The patterns are those of Michael T. Nygard, Release It! (2nd edition, 2018),
-// part I.
+// Most of the patterns are those of Michael T. Nygard, Release It! (2nd edition,
+// 2018), part I; each package names its source.
 package stability
 
 import "context"
@@ -23,7 +23,8 @@ import "context"
 // goroutine, and never after it has returned. It returns fn's error, or an
 // error in which errors.Is finds fn's error, or a [Rejection] when fn was not
 // called. A panic or runtime.Goexit of fn passes through unchanged. When ctx
-// has ended before the call, Run returns ctx.Err() and does not call fn.
+// has ended before the call, Run returns ctx.Err() and does not call fn. A nil
+// policy of this module, and a chain of none, look at nothing and call fn.
 //
 // A Policy may be used by any number of goroutines at the same time.
 type Policy interface {
@@ -42,11 +43,11 @@ type Gate interface {
 }
 
 // Do is p.Run for a function that returns a value. It returns what fn returned
-// last, with the error of p; where p refused, the zero T and p's error. A nil p
+// last, with the error of p; where fn was not called, the zero T and p's error. A nil p
 // calls fn unguarded.
 //
-// Do costs no allocation where p is a gate of this module or a chain of such
-// gates.
+// Do adds no allocation to those of p where p is a gate of this module or a chain of
+// such gates.
 func Do[T any](ctx context.Context, p Policy, fn func(context.Context) (T, error)) (T, error) {
 	var v T
 	err := doInto(ctx, p, fn, &v)

@@ -237,7 +237,8 @@ func (b *Breaker) init(s *settings, key string) {
 
 // Run calls fn unless the breaker refuses, which it does with a
 // [stability.Rejection] of the Reason [ErrOpen]; its RetryAfter is the time until
-// the breaker probes, where that is known. It does not block, and a call that is
+// the breaker probes, where that is known: never too short, and too long by a sixteenth
+// of the open time at the most. It does not block, and a call that is
 // let through costs no allocation while the breaker is closed.
 func (b *Breaker) Run(ctx context.Context, fn func(context.Context) error) error {
 	s := b.simple(ctx)

@@ -135,7 +135,11 @@ func (b *Bulkhead) init(s *settings, key string) {
 // waited in the queue. Otherwise it returns a [stability.Rejection] with the
 // Reason [ErrFull]; where the call's context ended while it waited, errors.Is
 // finds the context's error in it too. It blocks only in the queue, and does not
-// allocate unless it waits there.
+// allocate unless it waits there, or is refused for its time.
+//
+// A call does not join the queue either whose wait would exceed its deadline or
+// Config.MaxWait even if the queue emptied twice as fast as lately. The RetryAfter of
+// its Rejection is that wait; others have none.
 func (b *Bulkhead) Run(ctx context.Context, fn func(context.Context) error) error {
 	if b == nil {
 		return fn(ctx)

@@ -239,7 +239,7 @@ func (h *Hedge) Stats() Stats {
 // A panic or runtime.Goexit in any of the calls cancels the others and reaches the
 // caller, with its value, when they have ended; values that they returned are
 // given to dispose. When ctx has ended before the call, Do returns ctx.Err() and
-// does not call fn.
+// does not call fn, unless h is nil.
 func Do[T any](ctx context.Context, h *Hedge, fn func(context.Context) (T, error), dispose ...func(T)) (T, error) {
 	v, release, err := Open(ctx, h, fn, dispose...)
 	release()

@@ -254,7 +254,7 @@ func (b *Budget) limit() int64 { return int64(b.ratio*float64(b.account.calls) +
 
 // BudgetStats is what a [Budget] has left.
 type BudgetStats struct {
-	Limit int64 // retries and hedges that the present window pays for
+	Limit int64 // retries and hedges that the present window pays for; math.MaxInt64 of an Unlimited one
 	Spent int64 // retries and hedges of the present window
 }
 

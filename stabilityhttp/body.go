@@ -84,7 +84,7 @@ func (u *upgraded) Read(p []byte) (int, error) { return u.body.Read(p) }
 func (u *upgraded) Write(p []byte) (int, error) { return u.body.(io.Writer).Write(p) }
 
 // CloseWrite closes the half of the connection that leads to the server, where it can
-// be closed alone. [httputil.ReverseProxy] asks for it.
+// be closed alone. [net/http/httputil.ReverseProxy] asks for it.
 func (u *upgraded) CloseWrite() error {
 	if w, ok := u.body.(interface{ CloseWrite() error }); ok {
 		return w.CloseWrite()

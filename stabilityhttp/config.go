@@ -103,14 +103,15 @@ type TransportConfig struct {
 	// a token. Default none: with a Rate of 0 there is no limit.
 	RateLimit ratelimit.Config
 	// Bulkhead configures the bulkhead of each host. Default a Limit of 100 and,
-	// where neither of both is given, a Queue of as many and a MaxWait of a second
-	// or, if that is shorter, AttemptTimeout.
+	// where neither Queue nor MaxWait is given, a Queue of as many and a MaxWait of a
+	// second or, if that is shorter, AttemptTimeout: there is always a queue.
 	Bulkhead bulkhead.Config
 	// Breaker configures the breaker of each host. Default its own defaults, but
 	// with a ProbeFor that is not shorter than Timeout, or without one AttemptTimeout.
 	// One shorter than AttemptTimeout is refused: it would give up as failed a probe
 	// that is answered in time. A probe lasts until the response's body has ended, so
-	// that where bodies take long a ProbeFor of Timeout is the right one.
+	// that where bodies take long a ProbeFor of Timeout is the right one. What
+	// SlowCall times lasts as long: it counts where a caller is slow to read.
 	Breaker breaker.Config
 	// Classify judges how an attempt ended for breakers and figures: with an err,
 	// and a nil resp where there was none; else with the resp, after its body has

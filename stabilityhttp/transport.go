@@ -128,7 +128,13 @@ func newBase(cfg TransportConfig) http.RoundTripper {
 //     again, around the last attempt's error.
 //
 // A response is a response, whatever its status and however many attempts it took:
-// the last one's. RoundTrip blocks for up to TransportConfig.Timeout.
+// the last one's. Only where another attempt was refused after a response, there is a
+// retry.Error with [retry.ErrRefused] and the status.
+//
+// RoundTrip blocks for up to TransportConfig.Timeout. Over HTTP/1, net/http then waits
+// for a Read of the request's body that is under way: the body is closed, which is to
+// end it. The body of a request that a server got is not ended by that; who passes one
+// on, as a [net/http/httputil.ReverseProxy] does, gives the server a ReadTimeout.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if t == nil {
 		return http.DefaultTransport.RoundTrip(req)

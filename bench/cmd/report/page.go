@@ -47,7 +47,7 @@ func (s *session) page(w io.Writer) {
 		}
 		p("")
 	}
-	p("Left out is cep21/circuit v4: the module proxy does not list its versions, so that nobody can tell which is the current one.")
+	p("Left out is cep21/circuit v4, which the module proxy that this page was made with does not have.")
 }
 
 func processor() string {
