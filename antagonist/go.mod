@@ -2,8 +2,6 @@ module github.com/crumplezone/stability/antagonist
 
 go 1.26.0
 
-require github.com/HdrHistogram/hdrhistogram-go v1.4.0
-
 require go.uber.org/goleak v1.3.0
 
 require github.com/stretchr/testify v1.12.1 // indirect

@@ -202,8 +202,11 @@ func (r Rate) Plus(other Rate) Rate {
 	}
 	f, g := r.at, other.at
 	r.at = func(at time.Duration) float64 { return f(at) + g(at) }
-	if other.to > r.to {
-		r.from, r.to = other.from, other.to
+	if other.to > 0 {
+		if r.to == 0 || other.from < r.from {
+			r.from = other.from
+		}
+		r.to = max(r.to, other.to)
 	}
 	return r
 }

@@ -43,13 +43,19 @@ func second(now int64, seconds int) (i int, ok bool) {
 	return i, i < seconds
 }
 
+// secondOf is the second in which a request was due to start. One whose instant
+// was taken may have started a few nanoseconds after the last.
+func (l *requestLog) secondOf(r *Request) int {
+	i, _ := second(r.start, len(l.peak))
+	return min(i, len(l.peak)-1)
+}
+
 func (l *requestLog) begin(r *Request) {
 	class := l.classOf(r)
 	l.open[r] = struct{}{}
 	l.inFlight++
 	l.flying[class]++
-	i, _ := second(r.start, len(l.peak))
-	l.classes[class].Seconds[i].Offered++
+	l.classes[class].Seconds[l.secondOf(r)].Offered++
 	l.gauge(r.start)
 }
 
@@ -83,7 +89,7 @@ func (l *requestLog) end(r *Request, err error, now int64) {
 	l.inFlight--
 	l.flying[class]--
 	series := l.classes[class]
-	i, _ := second(r.start, len(l.peak))
+	i := l.secondOf(r)
 	counts := &series.Seconds[i].Counts
 	switch {
 	case r.deadline != 0 && now >= r.deadline || errors.Is(err, ErrEnded):

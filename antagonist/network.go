@@ -66,6 +66,7 @@ type network struct {
 	closed     bool
 	hosts      map[string]*host
 	transports []*http.Transport
+	serving    sync.WaitGroup // requests in ServeHTTP
 }
 
 // A host is a server's listener with what came through it.
@@ -122,7 +123,7 @@ func (h *host) track(c net.Conn, state http.ConnState) {
 	switch state {
 	case http.StateNew:
 		h.conns = append(h.conns, c.(*conn))
-	case http.StateClosed, http.StateHijacked:
+	case http.StateClosed: // a hijacked one is not ours to close, but dies with the process
 		h.conns = slices.DeleteFunc(h.conns, func(o *conn) bool { return o == c.(*conn) })
 	}
 }
@@ -200,6 +201,8 @@ type front struct {
 // ServeHTTP takes the request through the model, and then lets the server's own
 // code answer it.
 func (f *front) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	f.net.serving.Add(1)
+	defer f.net.serving.Done()
 	c := f.submit(r.Context(), f.station, true)
 	if !f.wait(r.Context(), c) {
 		panic(http.ErrAbortHandler)
@@ -212,8 +215,16 @@ func (f *front) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	default:
 		panic(http.ErrAbortHandler)
 	}
-	failed := c.err
-	defer func() { f.post(message{kind: handled, call: c, err: failed}) }()
+	failed, returned := c.err, false
+	defer func() {
+		if r.Context().Err() != nil {
+			f.post(message{kind: left, call: c})
+		}
+		if !returned && failed == nil {
+			failed = errGone
+		}
+		f.post(message{kind: handled, call: c, err: failed})
+	}()
 	if errors.Is(c.err, ErrFailed) {
 		http.Error(rw, "failed", http.StatusInternalServerError)
 		return
@@ -226,6 +237,7 @@ func (f *front) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		failed = err
 		http.Error(rw, err.Error(), http.StatusBadGateway)
 	}
+	returned = true
 	if c.slow > 1 {
 		f.sleep(time.Duration(float64(time.Since(started)) * (c.slow - 1)))
 	}
@@ -261,15 +273,16 @@ func (f *front) respond(rw http.ResponseWriter, r *http.Request, c *call) error 
 	request := &Request{id: mix(streamDial, f.number, c.id[1]) | 1<<63, seed: f.scenario.Seed}
 	ctx := &requestContext{r.Context(), request}
 	switch {
-	case c.hit:
 	case f.Handler != nil:
 		f.Handler.ServeHTTP(rw, r.WithContext(ctx))
 		return nil
-	case f.handle != nil:
+	case f.handle != nil && !c.hit:
 		inner := context.Context(ctx)
 		if !f.Cancels {
 			inner = detached{f.ctx, context.WithoutCancel(ctx)}
 		}
+		inner, c.stop = context.WithCancel(inner)
+		defer c.stop()
 		if err := f.handle(inner, request); err != nil {
 			return err
 		}
@@ -291,6 +304,11 @@ func (f *front) sleep(d time.Duration) {
 type cutter struct {
 	http.ResponseWriter
 }
+
+// Unwrap and Flush keep what the writer can do.
+func (c *cutter) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+func (c *cutter) Flush() { _ = http.NewResponseController(c.ResponseWriter).Flush() }
 
 func (c *cutter) Write(p []byte) (int, error) {
 	_, _ = c.ResponseWriter.Write(p[:len(p)/2])

@@ -10,28 +10,30 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 )
 
-var reportDir = flag.String("antagonist.report", os.Getenv("ANTAGONIST_REPORT"),
-	"directory for an HTML `report` of each antagonistic test, by default $ANTAGONIST_REPORT; empty: none")
+var reportDir = flag.String("antagonist.report", "",
+	"directory for an HTML `report` of each antagonistic test; empty: in $ANTAGONIST_REPORT, in a folder for each package, or none")
 
 //go:embed report.html
 var reportSource string
 
 var reportTemplate = template.Must(template.New("report").Parse(reportSource))
 
-// report writes the results to a file of the directory that the flag names, if
-// it does.
+// report writes the results to a file of the directory that the flag or the
+// environment names, if one does.
 func report(test string, rs Results) error {
-	if *reportDir == "" {
+	dir := reportFolder()
+	if dir == "" {
 		return nil
 	}
-	if err := os.MkdirAll(*reportDir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	f, err := createReport(*reportDir, test)
+	f, err := createReport(dir, test)
 	if err != nil {
 		return err
 	}
@@ -45,6 +47,21 @@ func report(test string, rs Results) error {
 var reportsWritten = make(chan map[string]int, 1) // by test, in this process
 
 func init() { reportsWritten <- make(map[string]int) }
+
+// reportFolder returns the directory for reports, or "". The environment is that of
+// all packages of a go test, which have tests of the same names. It is asked for here:
+// go test does not see what is read before the tests run, and would take an earlier
+// run, which left no report, for this one.
+func reportFolder() string {
+	all := os.Getenv("ANTAGONIST_REPORT")
+	if *reportDir != "" || all == "" {
+		return *reportDir
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		all = filepath.Join(all, filepath.FromSlash(strings.TrimSuffix(info.Path, ".test")))
+	}
+	return all
+}
 
 // createReport opens a file named after the test; a test's second run gets a
 // number. Reports of earlier processes are replaced.

@@ -107,10 +107,15 @@ func (r Requirement) Of(class string) Requirement {
 // instants of the run.
 func (r Requirement) Between(from, to time.Duration) Requirement {
 	r.from, r.to = from, to
-	if from < 0 || to-from < time.Second {
+	if first, last := wholeSeconds(from, to); from < 0 || last <= first {
 		r.err = fmt.Errorf("Between needs at least a whole second, got %v to %v", from, to)
 	}
 	return r
+}
+
+// wholeSeconds are the seconds that lie between two instants.
+func wholeSeconds(from, to time.Duration) (first, last int) {
+	return int((from + time.Second - 1) / time.Second), int(to / time.Second)
 }
 
 // Overall judges the whole time at once, and not each second by itself.
@@ -156,7 +161,7 @@ func (r Requirement) validate(s Scenario) error {
 		return fmt.Errorf("needs a limit that is a number and not negative")
 	case r.to > s.For:
 		return fmt.Errorf("must lie within the run of %v", s.For)
-	case r.class != "" && !slices.ContainsFunc(s.Load, func(c Class) bool { return c.Name == r.class }):
+	case r.class != "" && !slices.ContainsFunc(s.withDefaults().Load, func(c Class) bool { return c.Name == r.class }):
 		return fmt.Errorf("the load has no class %q", r.class)
 	case r.metric.server != "" && !slices.ContainsFunc(s.Servers, func(o Server) bool { return o.Name == r.metric.server }):
 		return fmt.Errorf("there is no server %q; the scenario has %s", r.metric.server, s.serverNames())
@@ -219,7 +224,7 @@ func (r Requirement) check(result *Result) *Violation {
 	}
 	first, last := 0, len(result.Seconds)
 	if r.to != 0 {
-		first, last = int((r.from+time.Second-1)/time.Second), int(r.to/time.Second)
+		first, last = wholeSeconds(r.from, r.to)
 	}
 	if r.overall {
 		got, ok := r.metric.of(result, r.class, first, last)

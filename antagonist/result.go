@@ -1,10 +1,9 @@
 package antagonist
 
 import (
+	"math"
 	"slices"
 	"time"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // Counts says what became of requests. Offered is the sum of the others.
@@ -164,9 +163,7 @@ func (s *Series) Percentile(p float64) time.Duration {
 }
 
 func (s *Series) percentile(p float64, from, to int) time.Duration {
-	h := newHistogram()
-	record(h, s.latencies[from:to])
-	return quantile(h, p)
+	return quantile(sorted(s.latencies[from:to]), p)
 }
 
 // sum adds up the seconds from one to another.
@@ -182,31 +179,27 @@ func newSeries(name string, seconds int) *Series {
 	return &Series{Name: name, Seconds: make([]Second, seconds), latencies: make([][]uint32, seconds)}
 }
 
-// newHistogram spans a microsecond to the longest latency that is kept, to
-// three digits.
-func newHistogram() *hdrhistogram.Histogram { return hdrhistogram.New(1, int64(^uint32(0)), 3) }
-
-func record(h *hdrhistogram.Histogram, latencies [][]uint32) {
-	for _, second := range latencies {
-		for _, l := range second {
-			_ = h.RecordValue(int64(l)) // cannot be out of range
-		}
-	}
+// sorted returns the latencies in ascending order.
+func sorted(latencies [][]uint32) []uint32 {
+	all := slices.Concat(latencies...)
+	slices.Sort(all)
+	return all
 }
 
-func quantile(h *hdrhistogram.Histogram, p float64) time.Duration {
-	if h.TotalCount() == 0 {
+// quantile is the smallest latency that is not exceeded by a share of them.
+func quantile(sorted []uint32, p float64) time.Duration {
+	if len(sorted) == 0 {
 		return 0
 	}
-	return time.Duration(min(h.ValueAtQuantile(p), h.Max())) * time.Microsecond
+	rank := int(math.Ceil(p / 100 * float64(len(sorted))))
+	return time.Duration(sorted[min(max(rank, 1), len(sorted))-1]) * time.Microsecond
 }
 
 // finish works out what follows from the counts.
-func (s *Series) finish(h *hdrhistogram.Histogram) {
+func (s *Series) finish() {
 	for i := range s.Seconds {
 		second := &s.Seconds[i]
-		h.Reset()
-		record(h, s.latencies[i:i+1])
+		h := sorted(s.latencies[i : i+1])
 		second.P50, second.P99, second.Max = quantile(h, 50), quantile(h, 99), quantile(h, 100)
 		s.Counts = s.Counts.plus(second.Counts)
 		s.InFlight = max(s.InFlight, second.InFlight)
@@ -217,21 +210,20 @@ func (s *Series) finish(h *hdrhistogram.Histogram) {
 // result gathers the logs of a world that has run.
 func (w *World) result() *Result {
 	r := &Result{Scenario: w.scenario}
-	h := newHistogram()
 	all := newSeries("all", len(w.log.peak))
 	for _, s := range w.log.classes {
 		for i, second := range s.Seconds {
 			all.Seconds[i].Counts = all.Seconds[i].Counts.plus(second.Counts)
 			all.latencies[i] = slices.Concat(all.latencies[i], s.latencies[i])
 		}
-		s.finish(h)
+		s.finish()
 		r.Classes = append(r.Classes, *s)
 	}
 	for i := range all.Seconds {
 		all.Seconds[i].InFlight = w.log.peak[i]
 		all.Seconds[i].Goroutines = w.log.routines[i]
 	}
-	all.finish(h)
+	all.finish()
 	r.Series = *all
 	for _, server := range w.scenario.Servers {
 		l := w.stations[server.Name].log

@@ -161,6 +161,9 @@ func (c Class) expected(end time.Duration) (float64, error) {
 				return 0, fmt.Errorf("At must ascend from 0; At[%d] is %v", i, at)
 			}
 		}
+		if len(c.At) == 0 || c.At[0] >= end {
+			return 0, fmt.Errorf("At has no start within the run of %v: nobody calls", end)
+		}
 		return float64(len(c.At)), nil
 	}
 	if c.Rate.err != nil {
@@ -172,7 +175,7 @@ func (c Class) expected(end time.Duration) (float64, error) {
 	if c.Rate.to > end {
 		return 0, fmt.Errorf("the spike from %v to %v does not end within the run of %v", c.Rate.from, c.Rate.to, end)
 	}
-	const step = 10 * time.Millisecond
+	const step = resolution // those that arrivals asks for
 	sum := 0.0
 	for at := time.Duration(0); at < end; at += step {
 		rate := c.Rate.at(at)

@@ -30,6 +30,8 @@ type call struct {
 	endAt    int64 // of the service
 	slot     int   // index into station.serving
 
+	stop context.CancelFunc // ends its code, when the server dies under it
+
 	done chan struct{} // closed when err is the answer
 	err  error
 }
@@ -131,6 +133,10 @@ func (st *station) arrive(c *call) {
 		c.deadline = at.Sub(st.start).Nanoseconds()
 	}
 	st.log.at(st.now).Attempts++
+	if c.gone && st.Cancels { // cancelled in the instant in which it was made
+		c.state = ended
+		return
+	}
 	if st.closed(c) {
 		c.shut = true
 		st.refuse(c)
@@ -250,9 +256,17 @@ func (st *station) served(c *call) {
 		c.reply(err)
 	case st.handle != nil && err == nil && !c.hit:
 		c.state = handling
+		ctx, cancel := context.WithCancel(st.handleContext(c))
+		c.stop = cancel
+		request := c.request
+		if request == nil {
+			request = &Request{id: mix(streamDial, st.number, c.id[1]) | 1<<63, seed: st.scenario.Seed}
+			ctx = &requestContext{ctx, request}
+		}
 		st.running.Go(func() {
 			growStack()
-			err := st.handle(st.handleContext(c), c.request)
+			defer cancel()
+			err := st.handle(ctx, request)
 			st.post(message{kind: handled, call: c, request: c.request, err: err})
 		})
 	default:
@@ -264,6 +278,10 @@ func (st *station) served(c *call) {
 // handled is the end of the code that ran for a call.
 func (st *station) handled(c *call, err error) {
 	if c.state == ended { // the server restarted under it
+		return
+	}
+	if until := st.hangsUntil(c); until > st.now && !c.posts {
+		st.events.add(st.instants.take(until), func() { st.handled(c, err) })
 		return
 	}
 	st.end(c, err)
@@ -379,6 +397,12 @@ func (st *station) kill() {
 		answered := c.state == handling && c.posts
 		c.state = ended
 		st.log.at(st.now).Failed++
+		if c.gone {
+			st.log.at(st.now).Wasted++
+		}
+		if c.stop != nil {
+			st.events.add(st.instants.take(st.now+1), c.stop)
+		}
 		if !answered {
 			st.answer(c, ErrReset, st.now)
 		}

@@ -237,6 +237,9 @@ func (w *World) Jitter(longest time.Duration) time.Duration {
 // which no two are the same, is what makes the outcome independent of the
 // scheduler.
 func (w *World) run(client Client) error {
+	if late := time.Since(w.start); late > 0 {
+		return w.shutDown(w.misused(fmt.Errorf("antagonist: Scenario.Client took %v of virtual time before the run began", late)))
+	}
 	w.plan(client)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -259,8 +262,12 @@ func (w *World) run(client Client) error {
 		case <-w.wake:
 		}
 	}
+	return w.shutDown(w.misuse)
+}
+
+func (w *World) shutDown(err error) error {
 	w.close()
-	return w.misuse
+	return err
 }
 
 // plan puts the timeline into the events.
@@ -402,5 +409,7 @@ func (w *World) close() {
 		f()
 	}
 	w.net.close()
+	synctest.Wait()
+	w.net.serving.Wait() // handlers may sleep, too
 	synctest.Wait()
 }

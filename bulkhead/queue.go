@@ -3,7 +3,6 @@ package bulkhead
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/crumplezone/stability"
@@ -216,25 +215,23 @@ func (b *Bulkhead) reject(ctx context.Context, r *stability.Rejection) error {
 // A drain is how fast the queue has been emptying for as long as it was never
 // empty.
 type drain struct {
-	read     time.Duration          // the clock's last reading, since epoch
-	interval time.Duration          // between grants, exponentially weighted
-	recent   [recents]time.Duration // the last intervals
-	readings int
-	grants   int // since the last reading
+	read     time.Duration // the clock's last reading, since epoch
+	interval time.Duration // between grants, exponentially weighted
+	longest  time.Duration // the longest interval, as it was
+	readings int           // at most minReadings
+	stalled  bool          // the last interval is the longest
+	grants   int           // since the last reading
 }
 
 const (
 	// minReadings is how often the clock must have been read for an estimate.
 	minReadings = 9
-	// recents is of how many intervals the median is taken. Of one long interval, a
-	// dependency that stood still for a moment, a mean makes the whole queue slow.
-	recents = 7
 	// optimism is how much faster than lately the queue may get before a call
 	// that was refused for its deadline would have made it.
 	optimism = 2
 	// brisk is the interval below which a reading of the clock is a noticeable part
-	// of it. The clock is then read at one in stride grants: a queue that turns slow
-	// is noticed so many grants later at the latest.
+	// of it. The clock is then read at one in stride grants, and at the next after a
+	// stall: a queue that turns slow is noticed so many and one later at the latest.
 	brisk  = 10 * time.Microsecond
 	stride = 8
 )
@@ -246,21 +243,25 @@ var epoch = time.Now()
 // granted notes n grants at once.
 func (d *drain) granted(n int) {
 	d.grants += n
-	if d.readings >= minReadings && d.interval < brisk && d.grants < stride {
+	if d.readings >= minReadings && d.interval < brisk && !d.stalled && d.grants < stride {
 		return
 	}
 	now := time.Since(epoch)
 	interval := (now - d.read) / time.Duration(d.grants)
 	switch d.readings {
 	case 0:
+		interval = 0 // there is none
 	case 1:
 		d.interval = interval
 	default:
-		d.interval += (interval - d.interval) / 4
+		// One that is longer than all before counts as the longest of them: a dependency
+		// that stands still for a moment has not become slow, until it comes again.
+		d.interval += (min(interval, d.longest) - d.interval) / 4
 	}
-	d.recent[d.readings%recents] = interval
+	d.stalled = interval > d.longest
+	d.longest = max(d.longest, interval)
 	d.read, d.grants = now, 0
-	d.readings++
+	d.readings = min(d.readings+1, minReadings)
 }
 
 // estimate returns the least time that the call at the given place in the queue
@@ -270,8 +271,6 @@ func (d *drain) estimate(place int) time.Duration {
 	if d.readings < minReadings {
 		return 0
 	}
-	recent := d.recent
-	slices.Sort(recent[:])
-	wait := float64(min(d.interval, recent[recents/2])) / optimism * float64(place)
+	wait := float64(d.interval) / optimism * float64(place)
 	return time.Duration(min(wait, float64(1<<62)))
 }

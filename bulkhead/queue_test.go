@@ -300,6 +300,32 @@ func TestNobodyIsRefusedForOneStall(t *testing.T) {
 	})
 }
 
+// Calls that started together end together: ten permits come at once, and then none for
+// a second. That is no stall, and a queue of forty seconds all the same.
+//
+// Contract: 16
+func TestCallsInStep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bulkhead.New(bulkhead.Config{Limit: 10, Queue: 1000})
+		for range 510 {
+			go func() {
+				_ = b.Run(context.Background(), func(context.Context) error { time.Sleep(time.Second); return nil })
+			}()
+		}
+		time.Sleep(10*time.Second + 500*time.Millisecond) // four hundred wait
+		for range 20 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			began := time.Now()
+			requireRefused(t, b.Run(ctx, ok))
+			require.Zero(t, time.Since(began), "at once")
+			cancel()
+			time.Sleep(50 * time.Millisecond)
+		}
+		time.Sleep(time.Hour)
+		requireIdle(t, b)
+	})
+}
+
 // A permit that comes back just as a call queues is that call's.
 //
 // Contract: 14, 15
@@ -372,7 +398,7 @@ func TestFastQueueThatTurnsSlow(t *testing.T) {
 		}
 		time.Sleep(fast * time.Microsecond)
 		require.ErrorIs(t, try(), context.DeadlineExceeded, "it waited: the queue was fast until now")
-		time.Sleep(8 * time.Second)
+		time.Sleep(9 * time.Second)
 		began, queued := time.Now(), b.Stats().Queued
 		r := requireRefused(t, try())
 		require.Zero(t, time.Since(began), "at once")

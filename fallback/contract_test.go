@@ -89,6 +89,25 @@ func TestNoOtherValueEither(t *testing.T) {
 	require.Equal(t, fallback.Stats{Calls: stability.Calls{Failed: 1}, Unanswered: 1}, f.Stats())
 }
 
+// A call that was made and failed is no Rejection because the fallback was refused: a
+// breaker outside would ignore that it failed.
+//
+// Contract: 28, 29
+func TestARefusedFallbackIsNoRefusal(t *testing.T) {
+	f := fallback.New(fallback.Config{})
+	full := &stability.Rejection{Policy: "bulkhead", Reason: bulkhead.ErrFull, RetryAfter: time.Second}
+	refused := func(context.Context, error) (string, error) { return "", full }
+	_, _, err := fallback.Do(t.Context(), f, fails, refused)
+	require.False(t, stability.Rejected(err))
+	require.ErrorIs(t, err, errCall)
+	require.ErrorIs(t, err, bulkhead.ErrFull)
+	require.Equal(t, time.Second, stability.RetryAfter(err))
+	require.Equal(t, stability.Failure, stability.Classify(t.Context(), err))
+
+	_, _, err = fallback.Do(t.Context(), f, func(context.Context) (string, error) { return "", full }, refused)
+	require.True(t, stability.Rejected(err), "nothing was made")
+}
+
 func TestNilInsteadIsNoAnswer(t *testing.T) {
 	f := fallback.New(fallback.Config{})
 	v, degraded, err := fallback.Do(t.Context(), f, func(context.Context) (int, error) { return 3, errCall }, nil)

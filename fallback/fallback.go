@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/refusal"
 	"github.com/crumplezone/stability/internal/stripe"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
@@ -111,6 +112,9 @@ func Do[T any](
 	v, failed := instead(ctx, err)
 	if failed != nil {
 		f.unanswered.Add(1)
+		if stability.Rejected(failed) && !stability.Rejected(err) {
+			failed = refusal.AfterCall{Err: failed}
+		}
 		return zero, nil, fmt.Errorf("%w; fallback: %w", err, failed)
 	}
 	f.degraded.Add(1)

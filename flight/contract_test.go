@@ -380,6 +380,46 @@ func TestAnEarlierCallDoesNotBringAForgottenValueBack(t *testing.T) {
 	})
 }
 
+// stray makes a call that takes so long, and is left at once.
+func stray(t *testing.T, f *flight.Flights[string], took time.Duration, value string, err error) {
+	t.Helper()
+	ctx, leave := context.WithCancel(t.Context())
+	do(ctx, f, "k", func(context.Context) (string, error) { time.Sleep(took); return value, err })
+	synctest.Wait()
+	leave()
+	time.Sleep(time.Second)
+}
+
+func TestAnswersOfCallsThatAllHaveLeft(t *testing.T) {
+	stale := func(t *testing.T, f *flight.Flights[string]) string {
+		t.Helper()
+		v, degraded, _ := f.Do(t.Context(), "k", fails)
+		if degraded == nil {
+			return ""
+		}
+		return v
+	}
+	cfg := flight.Config{StaleIfError: time.Hour, Classify: goneIsAnAnswer}
+	synctest.Test(t, func(t *testing.T) {
+		f := flight.New[string](cfg)
+		stray(t, f, time.Minute, "", errGone)
+		keep(t, f, "k", "new")
+		time.Sleep(2 * time.Minute)
+		require.Equal(t, "new", stale(t, f), "the row has come since")
+	})
+	synctest.Test(t, func(t *testing.T) {
+		f := flight.New[string](cfg)
+		stray(t, f, time.Minute, "old", nil)
+		stray(t, f, 2*time.Minute, "older", nil) // and comes back last
+		stray(t, f, 90*time.Second, "", errGone)
+		_, _, err := f.Do(t.Context(), "k", isGone)
+		require.Equal(t, errGone, err)
+		time.Sleep(3 * time.Minute)
+		require.Empty(t, stale(t, f))
+		require.Zero(t, f.Strays(), "nothing is kept about calls that have returned")
+	})
+}
+
 func TestAnAnswerThatIsAnErrorCountsAtTheDeadlineToo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := flight.New[string](flight.Config{StaleIfError: time.Hour, Classify: goneIsAnAnswer})

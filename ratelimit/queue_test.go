@@ -247,6 +247,18 @@ func TestWaitEndsWithMaxWait(t *testing.T) {
 	})
 }
 
+// A call that was given its token just as its time was over has it.
+func TestTokenComesAsMaxWaitEnds(t *testing.T) {
+	l := New(Config{Rate: 1, Burst: 1, MaxWait: time.Second})
+	for range 100 { // the select chooses at random
+		w := &waiter{n: 1, done: make(chan struct{})}
+		close(w.done)
+		over := make(chan time.Time, 1)
+		over <- time.Now()
+		require.Nil(t, l.wait(t.Context(), w, over))
+	}
+}
+
 // A busy limiter that falls idle switches its alarm off by itself.
 func TestLeaseEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

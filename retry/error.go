@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
-
-	"github.com/crumplezone/stability"
 )
 
 // maxErrors is how many errors an Error keeps.
@@ -80,17 +77,3 @@ func (e *Error) last() error {
 	}
 	return e.Errors[len(e.Errors)-1]
 }
-
-// A refusal is the Reason of a call whose further attempt was refused. It is the
-// refusal's error in all but that the call was not made.
-type refusal struct{ err error }
-
-func (r *refusal) Error() string { return ErrRefused.Error() + ": " + r.err.Error() }
-
-// Is reports whether target is ErrRefused, or found in the refusal.
-func (r *refusal) Is(target error) bool {
-	return target == ErrRefused || target != stability.ErrRejected && errors.Is(r.err, target) //nolint:errorlint // The sentinels themselves.
-}
-
-// Pushback tells stability.RetryAfter when the refusal is over.
-func (r *refusal) Pushback() time.Duration { return stability.RetryAfter(r.err) }

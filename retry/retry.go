@@ -22,6 +22,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/refusal"
 	"github.com/crumplezone/stability/internal/stripe"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
@@ -278,14 +279,17 @@ func (c *call) unwind() {
 func (c *call) next(err error) error {
 	r := c.retry
 	var gaveUp *Error
+	ended := c.caller.Err()
 	if stability.Rejected(err) && len(c.errs) > 0 {
 		c.attempt-- // the last that was made
-		return c.giveUp(&refusal{err})
+		if ended != nil {
+			return c.giveUp(ended)
+		}
+		return c.giveUp(fmt.Errorf("%w: %w", ErrRefused, refusal.AfterCall{Err: err}))
 	}
 	if stability.Rejected(err) || errors.As(err, &gaveUp) {
 		return err
 	}
-	ended := c.caller.Err()
 	if ended != nil && errors.Is(err, ended) || ended == nil && r.cfg.Retryable != nil && !r.cfg.Retryable(err) {
 		return err
 	}

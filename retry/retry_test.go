@@ -304,6 +304,28 @@ func TestRefusedAfterAnAttempt(t *testing.T) {
 	})
 }
 
+// Where the caller's time was over when the attempt was refused, that is why.
+func TestRefusedForWantOfTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := retry.New(retry.Config{Base: 1, Max: 1})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		calls := 0
+		err := r.Run(ctx, func(ctx context.Context) error {
+			if calls++; calls == 1 {
+				return errCall
+			}
+			<-ctx.Done() // in a queue
+			return &stability.Rejection{Reason: ctx.Err()}
+		})
+		require.False(t, stability.Rejected(err))
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorIs(t, err, errCall)
+		require.EqualValues(t, 1, r.Stats().OutOfTime)
+		require.Zero(t, r.Stats().Refused)
+	})
+}
+
 // Retryable is asked about nothing that is never retried.
 func TestRetryableIsNotAsked(t *testing.T) {
 	r := retry.New(retry.Config{Retryable: func(err error) bool { panic(err) }})

@@ -30,7 +30,8 @@ type attempt struct {
 	resp     *http.Response // nil until the headers have come
 	body     io.ReadCloser  // of resp, as it came
 	upgraded bool           // the body is the connection
-	closing  atomic.Bool    // the body has been closed
+	closing  atomic.Bool    // the body is being closed
+	closed   atomic.Bool    // or was
 	over     atomic.Bool    // the attempt has ended
 
 	uploadFailed atomic.Bool // by itself, or it is not as long as ContentLength says
@@ -60,6 +61,13 @@ func (a *attempt) send(reqBody io.ReadCloser) (*http.Response, error) {
 	if err != nil {
 		returned = true
 		return nil, a.end(err)
+	}
+	if a.clock.uploadStalled() { // and was closed: the server may have taken for all what had come
+		returned = true
+		if resp.Body != nil {
+			_ = resp.Body.Close()
+		}
+		return nil, a.end(a.clock.Err())
 	}
 	resp.Request = a.x.req
 	a.x.t.quotas.note(a.x.key, resp)
@@ -186,7 +194,7 @@ func (a *attempt) leave(err error) {
 func (a *attempt) judge(err error) stability.Outcome {
 	if err != nil && (!a.sent || errors.Is(err, errAbandoned) || errors.Is(err, stability.ErrRejected) || isMalformed(err) ||
 		errors.Is(a.clock.Err(), context.Canceled) || a.x.canceled() ||
-		a.resp == nil && (a.uploadFailed.Load() || a.clock.uploadStalled())) {
+		a.resp == nil && (unsendable(a.x.req) || a.uploadFailed.Load() || a.clock.uploadStalled())) {
 		return stability.Ignored
 	}
 	return a.x.t.cfg.Classify(a.resp, err)
@@ -248,8 +256,32 @@ var malformed = []string{
 	"net/http: can't write control character in Request.URL",
 	"http: Request.ContentLength=",
 	"invalid Trailer key",
+	"http: invalid Host header",
 	"http2: invalid ",
+	"http2: idna: ",
+	"idna: ",
 	"http2: request header list larger than peer's advertised limit",
 	"request header list larger than peer's advertised limit",
 	"invalid request :path",
+}
+
+// unsendable reports whether net/http refuses to write the request to a connection of
+// HTTP/1. It then closes the connection, and where the one who reads from it is the
+// first to say so, the error does not say why.
+func unsendable(req *http.Request) bool {
+	if req.ContentLength != 0 && req.Body == nil {
+		return true
+	}
+	for _, c := range []byte(req.URL.RequestURI()) {
+		if c < ' ' || c == 0x7f {
+			return true
+		}
+	}
+	for name := range req.Trailer {
+		switch http.CanonicalHeaderKey(name) {
+		case "Transfer-Encoding", "Trailer", "Content-Length":
+			return true
+		}
+	}
+	return false
 }

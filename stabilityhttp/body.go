@@ -55,11 +55,19 @@ func (b *body) Read(p []byte) (int, error) {
 func (b *body) Close() error {
 	a := (*attempt)(b)
 	if a.closing.Swap(true) {
-		return a.body.Close()
+		return a.closeBase()
 	}
 	// Before the body is closed, which ends a Read under way with an error that is
 	// not the server's.
 	a.drain()
+	return a.closeBase()
+}
+
+// closeBase closes the base's body, once.
+func (a *attempt) closeBase() error {
+	if a.closed.Swap(true) {
+		return nil
+	}
 	return a.body.Close()
 }
 
@@ -71,6 +79,9 @@ func (a *attempt) drain() {
 		return
 	}
 	a.clock.hurry(drainFor)
+	// A body that ends with its context has ended by then.
+	late := time.AfterFunc(drainFor+time.Millisecond, func() { _ = a.closeBase() })
+	defer late.Stop()
 	_, _ = io.CopyN(io.Discard, a.body, drainBytes+1) // EOF ends the attempt at the server
 }
 
@@ -109,9 +120,11 @@ type upload struct {
 
 // Read implements [io.Reader].
 func (u *upload) Read(p []byte) (int, error) {
-	u.a.clock.rest(u)
+	if err := u.a.clock.rest(u); err != nil {
+		return 0, err
+	}
 	n, err := u.ReadCloser.Read(p)
-	u.a.clock.resume()
+	u.a.clock.resume(u)
 	u.n += int64(n)
 	switch length := u.a.x.req.ContentLength; {
 	case err != nil && err != io.EOF: //nolint:errorlint // As of io.Reader.

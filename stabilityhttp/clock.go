@@ -25,6 +25,7 @@ type clock struct {
 	owner           *attempt        // is told when the context ends before the attempt
 	patience        time.Duration
 
+	adopted  atomic.Bool   // and has outlived it
 	state    atomic.Uint32 // one of those below, written under mu
 	mu       sync.Mutex
 	parent   context.Context // it ends when that does
@@ -69,8 +70,13 @@ func (c *clock) set(ctx, values context.Context, owner *attempt) {
 	c.limit, c.patience = owner.x.limit, owner.x.t.patience
 }
 
-// Value implements [context.Context].
-func (c *clock) Value(key any) any { return c.values.Value(key) }
+// Value implements [context.Context]. [context.Cause] asks it for who ended the context.
+func (c *clock) Value(key any) any {
+	if c.adopted.Load() {
+		return c.values.Value(key)
+	}
+	return c.Context.Value(key)
+}
 
 func (c *clock) now() time.Duration { return time.Since(c.owner.x.began) }
 
@@ -139,6 +145,7 @@ func (c *clock) adopt(parent context.Context) bool {
 		return false
 	}
 	c.parent, c.unhook = parent, nil
+	c.adopted.Store(true)
 	if c.done != nil {
 		c.hook()
 	}
@@ -182,21 +189,28 @@ func (c *clock) begin() (now time.Duration) {
 	return now
 }
 
-// rest notes that the attempt waits for the caller's upload, and not for the server.
-func (c *clock) rest(u *upload) {
+// rest notes that the attempt waits for the caller's upload, and not for the server. It
+// returns the error of a context that has ended, with which nobody waits any more.
+func (c *clock) rest(u *upload) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.answered {
+		if c.err != nil {
+			return c.err
+		}
 		c.waiting, c.resting = false, u
 	}
+	return nil
 }
 
 // resume notes that the attempt waits for the server again, but for an upload that
 // runs on after the answer.
-func (c *clock) resume() {
+func (c *clock) resume(u *upload) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.resting = nil
+	if c.resting == u {
+		c.resting = nil
+	}
 	if !c.answered {
 		c.wait()
 	}
@@ -328,7 +342,7 @@ func (c *clock) endLocked(err error, by cause) {
 	}
 	hooks, unhook, unread := c.hooks, c.unhook, c.answered && c.reading == 0
 	c.hooks = nil
-	resting, hurried := c.resting, c.hurried && by != byAttempt
+	resting := c.resting
 	c.stalled = resting != nil && by != byAttempt
 	c.mu.Unlock()
 
@@ -341,9 +355,6 @@ func (c *clock) endLocked(err error, by cause) {
 	// A base may wait for a Read that does not look at the context.
 	if resting != nil {
 		go resting.Close() //nolint:errcheck // Nobody is there to hear of it.
-	}
-	if hurried {
-		go c.owner.body.Close() //nolint:errcheck // As above.
 	}
 	if unread {
 		c.owner.contextEnded()

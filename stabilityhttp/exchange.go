@@ -159,7 +159,7 @@ func (x *exchange) retryable(resp *http.Response) bool {
 func (x *exchange) failed(a *attempt, err error) error {
 	switch {
 	case x.t.retry == nil, errors.Is(err, stability.ErrRejected), a.clock.endedBy() == byLimit, a.uploadFailed.Load(),
-		x.Context.Err() != nil, isCanceled(x.req), !x.t.cfg.Retryable(x.req, nil, err):
+		x.Context.Err() != nil, isCanceled(x.req), unsendable(x.req), !x.t.cfg.Retryable(x.req, nil, err):
 		return err
 	case !x.replayable():
 		return &lastError{fmt.Errorf("%w: %w", ErrNoReplay, err), err}

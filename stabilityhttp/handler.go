@@ -43,7 +43,8 @@ type HandlerConfig struct {
 	MinTimeout time.Duration
 	// MaxTimeout is how long a request may take at the most, waiting included, whatever
 	// its deadline header says, and also without one. The context of the request ends
-	// then; a handler that does not look at it goes on. One that does, and returns
+	// then; a handler that does not look at it goes on, and so does a Read of the
+	// request's body, which only [http.Server.ReadTimeout] ends. One that does look, and returns
 	// without having written anything, has answered 200 with an empty body, as ever
 	// with net/http: it is for the handler to say 504, or to panic with
 	// [http.ErrAbortHandler] where a part of the answer is on its way. Default 0: as
@@ -64,7 +65,9 @@ type HandlerConfig struct {
 	Bulkhead *bulkhead.Bulkhead
 	// SaturatedFor is how long the Bulkhead may be without room before
 	// [Handler.Ready] says so. It is without room from a refusal until the next moment
-	// with a free permit and nobody waiting. Give it only where the processes behind
+	// with a free permit and nobody waiting, of which the Handler learns at the end of
+	// its own requests and when it is asked; a refusal is also a call that gave up in
+	// the queue. Give it only where the processes behind
 	// the load balancer are not likely to be full all at once: the load of those that
 	// leave falls on the others. Default 0: a full Bulkhead refuses with 503, and the
 	// process stays ready.
@@ -138,9 +141,9 @@ func (c HandlerConfig) Validate() error {
 //
 // A request of a client that goes away leaves the queue; if it is being served its
 // context ends, and its permit comes back when the handler returns. Over HTTP/1.1 the
-// server sees that a client has gone only once the request's body has been read, so a
-// request with a body may wait for as long as its deadline or the bulkhead's MaxWait
-// lets it. A panic of the handler gives everything back and passes on, that of
+// server sees that a client has gone only once the request's body has been read, and
+// not where more has come after it, so that a request may wait for as long as its
+// deadline or the bulkhead's MaxWait lets it. A panic of the handler gives everything back and passes on, that of
 // [http.ErrAbortHandler] too.
 //
 // The handler gets the server's own [http.ResponseWriter]: Hijack, Flush, ReadFrom and
@@ -193,32 +196,57 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.DefaultServeMux.ServeHTTP(w, r)
 		return
 	}
-	ctx, cancel := h.context(r)
+	served, refused := false, false
+	defer func() {
+		if !served && !refused { // a function of the user's panicked before
+			h.tally.Count(stability.Failure)
+		}
+	}()
+	ctx, derived, cancel := h.context(r)
 	defer cancel()
 	limiter := h.limiter(r)
-	served := false
 	err := h.enter(ctx, limiter, func(ctx context.Context) error {
 		served = true
 		if limiter != nil {
 			setQuota(w.Header(), h.policyName(), limiter.Stats())
 		}
-		if ctx != r.Context() {
-			r = r.WithContext(ctx)
+		if !derived {
+			return h.serve(w, r)
 		}
-		return h.serve(w, r)
+		inner := r.WithContext(ctx)
+		if h.ignores(r) {
+			inner.Header = r.Header.Clone()
+			inner.Header.Del(h.cfg.DeadlineHeader)
+		}
+		defer handBack(r, inner)
+		return h.serve(w, inner)
 	})
 	if !served {
+		refused = true
 		h.refuse(w, r, limiter, err)
 	}
 }
 
-// context returns the request's context with what its client says about its deadline
-// and its attempts.
-func (h *Handler) context(r *http.Request) (context.Context, context.CancelFunc) {
-	ctx := r.Context()
-	if n := parseAttempt(r.Header.Get(AttemptHeader)); n > 0 {
-		ctx = retry.WithAttempt(ctx, n)
+// handBack sets on the request what the handler left on its copy for who called: the
+// server removes the temporary files of a MultipartForm, and a middleware further out
+// reads the Pattern.
+func handBack(r, inner *http.Request) {
+	if inner.MultipartForm != nil {
+		r.MultipartForm = inner.MultipartForm
 	}
+	if inner.Pattern != "" {
+		r.Pattern = inner.Pattern
+	}
+}
+
+// context returns the request's context with what its client says about its deadline
+// and its attempts, and whether that is another one.
+func (h *Handler) context(r *http.Request) (ctx context.Context, derived bool, cancel context.CancelFunc) {
+	ctx = r.Context()
+	if n := parseAttempt(r.Header.Get(AttemptHeader)); n > 0 {
+		ctx, derived = retry.WithAttempt(ctx, n), true
+	}
+	derived = derived || h.ignores(r)
 	var left time.Duration
 	limited := false
 	if h.cfg.Off&PartDeadlineHeader == 0 {
@@ -228,9 +256,16 @@ func (h *Handler) context(r *http.Request) (context.Context, context.CancelFunc)
 		left, limited = limit, true
 	}
 	if !limited {
-		return ctx, func() {}
+		return ctx, derived, func() {}
 	}
-	return context.WithTimeout(ctx, left)
+	ctx, cancel = context.WithTimeout(ctx, left)
+	return ctx, true, cancel
+}
+
+// ignores reports whether the request has a deadline header that is to be as if it
+// were not there, for a proxy further in too.
+func (h *Handler) ignores(r *http.Request) bool {
+	return h.cfg.Off&PartDeadlineHeader != 0 && len(r.Header.Values(h.cfg.DeadlineHeader)) > 0
 }
 
 // limiter returns the limiter of the request's client, or nil.
@@ -293,6 +328,10 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 // refuse answers a request that is not served.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, limiter *ratelimit.Limiter, err error) {
 	h.tally.CountRejected()
+	if errors.Is(err, bulkhead.ErrFull) { // also where its deadline passed, or its client left, in the queue
+		h.saturated.refused()
+		h.saturated.look(h.cfg.Bulkhead) // it may have got room since
+	}
 	switch {
 	case errors.Is(r.Context().Err(), context.Canceled):
 		h.left.Add(1)
@@ -316,7 +355,6 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, limiter *rateli
 		return
 	}
 	h.full.Add(1)
-	h.saturated.refused()
 	// No RateLimit: Retry-After should not be earlier than its window, and the two have
 	// nothing to do with each other here.
 	w.Header().Set("Retry-After", formatRetryAfter(wait))
@@ -371,11 +409,15 @@ func (h *Handler) Stats() HandlerStats {
 // address of IPv4, or the first 64 bits of IPv6, of which one client has all the rest
 // to choose from. Behind a proxy it is the proxy's.
 func ClientIP(r *http.Request) string {
-	addr, err := netip.ParseAddrPort(r.RemoteAddr)
+	ip, err := netip.ParseAddr(r.RemoteAddr) // as a middleware that reads X-Forwarded-For leaves it
 	if err != nil {
-		return r.RemoteAddr
+		addr, err := netip.ParseAddrPort(r.RemoteAddr)
+		if err != nil {
+			return r.RemoteAddr
+		}
+		ip = addr.Addr()
 	}
-	ip := addr.Addr().Unmap().WithZone("")
+	ip = ip.Unmap().WithZone("")
 	if ip.Is4() {
 		return ip.String()
 	}

@@ -207,7 +207,7 @@ func (s *scanner) params() []param {
 		s.skip(" ")
 		key := s.key()
 		n := int64(-1)
-		if s.accept('=') {
+		if !s.bad && s.accept('=') {
 			n = s.value()
 		}
 		params = append(params, param{key, n})

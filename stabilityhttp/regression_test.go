@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime/multipart"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -12,6 +13,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +22,9 @@ import (
 
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/breaker"
+	"github.com/crumplezone/stability/bulkhead"
 	"github.com/crumplezone/stability/hedge"
+	"github.com/crumplezone/stability/ratelimit"
 	"github.com/crumplezone/stability/retry"
 	"github.com/crumplezone/stability/stabilityhttp"
 	"github.com/crumplezone/stability/timeout"
@@ -418,15 +422,33 @@ func TestStalledUpload(t *testing.T) {
 		s := httptest.NewUnstartedServer(http.HandlerFunc(discard))
 		s.EnableHTTP2 = http2
 		s.StartTLS()
-		rt := stabilityhttp.NewTransport(s.Client().Transport, stabilityhttp.TransportConfig{Timeout: 200 * time.Millisecond})
+		rt := stabilityhttp.NewTransport(s.Client().Transport, stabilityhttp.TransportConfig{Timeout: 200 * time.Millisecond, AttemptTimeout: 200 * time.Millisecond})
 		r, w := io.Pipe()
 		_, err := rt.RoundTrip(newRequest(t, http.MethodPost, s.URL, r)) //nolint:bodyclose // There is none.
-		require.ErrorIs(t, err, context.DeadlineExceeded)
-		requireCalls(t, rt, s.URL, stability.Calls{Ignored: 1})
-		_, err = w.Write([]byte("a"))
+		require.ErrorIs(t, err, context.DeadlineExceeded, "whatever the server made of half a body")
+		for err = nil; err == nil; { // the body is being closed
+			_, err = w.Write([]byte("a"))
+		}
 		require.ErrorIs(t, err, io.ErrClosedPipe)
 		s.Close()
 	}
+}
+
+// That, without the real time that a handshake takes.
+//
+// Contract: 6, 19
+func TestStalledUploadIsTheCallers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt := stabilityhttp.NewTransport(roundTripper(func(req *http.Request) (*http.Response, error) {
+			_, _ = io.Copy(io.Discard, req.Body)
+			return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil // for half of it
+		}), stabilityhttp.TransportConfig{Timeout: time.Second})
+		r, w := io.Pipe()
+		defer w.Close()
+		_, err := rt.RoundTrip(newRequest(t, http.MethodPost, bubbleURL, r)) //nolint:bodyclose // There is none.
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		requireCalls(t, rt, bubbleURL, stability.Calls{Ignored: 1})
+	})
 }
 
 // A Read beside Close got what came after that which Close had read to keep the
@@ -468,7 +490,7 @@ func TestCloseOfABodyThatDoesNotEnd(t *testing.T) {
 		require.NoError(t, err)
 		began := time.Now()
 		require.NoError(t, resp.Body.Close())
-		require.LessOrEqual(t, time.Since(began), 10*time.Millisecond)
+		require.LessOrEqual(t, time.Since(began), 11*time.Millisecond)
 		requireCalls(t, rt, bubbleURL, stability.Calls{Succeeded: 1})
 	})
 }
@@ -591,4 +613,191 @@ func TestRefusedAfterAnAttempt(t *testing.T) {
 	require.ErrorIs(t, err, breaker.ErrOpen)
 	require.ErrorContains(t, err, "status 503 Service Unavailable")
 	sent.Wait()
+}
+
+// The Handler passed on a copy of a request with a deadline. What net/http was to find
+// in its own request stayed in the copy: temporary files of uploads were never removed,
+// and middleware further out did not see the Pattern.
+func TestHandlerHandsBackWhatTheRequestGot(t *testing.T) {
+	for _, header := range []string{"", stabilityhttp.DeadlineHeader, stabilityhttp.AttemptHeader} {
+		mux := http.NewServeMux()
+		mux.HandleFunc("POST /upload", func(_ http.ResponseWriter, r *http.Request) {
+			require.NoError(t, r.ParseMultipartForm(1<<10))
+			panic(http.ErrAbortHandler)
+		})
+		var form strings.Builder
+		m := multipart.NewWriter(&form)
+		f, err := m.CreateFormFile("file", "name")
+		require.NoError(t, err)
+		_, err = f.Write(make([]byte, 1<<20))
+		require.NoError(t, err)
+		require.NoError(t, m.Close())
+		r := httptest.NewRequest(http.MethodPost, "/upload", strings.NewReader(form.String()))
+		r.Header.Set("Content-Type", m.FormDataContentType())
+		if header != "" {
+			r.Header.Set(header, "60000")
+		}
+		require.Panics(t, func() {
+			stabilityhttp.NewHandler(mux, stabilityhttp.HandlerConfig{}).ServeHTTP(httptest.NewRecorder(), r)
+		})
+		require.Equal(t, "POST /upload", r.Pattern)
+		require.NotNil(t, r.MultipartForm)
+		require.NoError(t, r.MultipartForm.RemoveAll())
+	}
+}
+
+// A deadline header that is not to be believed went on to whoever is further in, and
+// was believed there.
+func TestDeadlineHeaderThatIsOffEndsHere(t *testing.T) {
+	got := http.Header{}
+	off := stabilityhttp.NewHandler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.Header }),
+		stabilityhttp.HandlerConfig{Off: stabilityhttp.PartDeadlineHeader})
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header.Set(stabilityhttp.DeadlineHeader, "20")
+	r.Header.Set("X-Other", "a")
+	off.ServeHTTP(httptest.NewRecorder(), r)
+	require.Equal(t, http.Header{"X-Other": {"a"}}, got)
+	require.Equal(t, "20", r.Header.Get(stabilityhttp.DeadlineHeader), "the server's own is left as it was")
+}
+
+// A process whose permits all hang stayed ready where those who waited gave up before
+// anybody was refused.
+func TestSaturatedWhileAllGiveUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limit := bulkhead.New(bulkhead.Config{Limit: 1, Queue: 100})
+		guarded := stabilityhttp.NewHandler(http.NotFoundHandler(), stabilityhttp.HandlerConfig{Bulkhead: limit, SaturatedFor: 5 * time.Second})
+		pass, err := limit.Enter(t.Context())
+		require.NoError(t, err)
+		for range 6 {
+			w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil)
+			r.Header.Set(stabilityhttp.DeadlineHeader, "1000")
+			guarded.ServeHTTP(w, r)
+			require.Equal(t, http.StatusGatewayTimeout, w.Code)
+		}
+		require.ErrorIs(t, guarded.Ready(), stabilityhttp.ErrSaturated)
+		require.NoError(t, pass.Done(nil))
+		require.NoError(t, guarded.Ready())
+	})
+}
+
+// A request was counted nowhere when the user's Client panicked, or its context, a
+// middleware's, could not be compared.
+//
+// Contract: 43
+func TestEveryRequestOfAHandlerIsCounted(t *testing.T) {
+	guarded := stabilityhttp.NewHandler(http.NotFoundHandler(), stabilityhttp.HandlerConfig{
+		RateLimit: ratelimit.NewGroup(ratelimit.Config{Rate: 1}, stability.Keys{}),
+		Client:    func(*http.Request) string { panic(errors.New("the user's")) },
+	})
+	require.Panics(t, func() { guarded.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil)) })
+	require.Equal(t, stability.Calls{Failed: 1}, guarded.Stats().Calls)
+
+	guarded = stabilityhttp.NewHandler(http.NotFoundHandler(), stabilityhttp.HandlerConfig{})
+	guarded.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil).WithContext(incomparable{t.Context(), nil}))
+	require.Equal(t, stability.Calls{Succeeded: 1}, guarded.Stats().Calls)
+}
+
+type incomparable struct {
+	context.Context
+	_ map[string]int
+}
+
+// A field that was malformed became well-formed again by the number after it.
+//
+// Contract: 38
+func TestMalformedRateLimitIsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answers := &answers{t: t, all: []any{status{http.StatusTooManyRequests, "RateLimit", `"x";r=0;t=60;=1.5`}, http.StatusOK}}
+		rt := stabilityhttp.NewTransport(answers, stabilityhttp.TransportConfig{Off: stabilityhttp.PartRetry})
+		for range 2 {
+			resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil))
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+		}
+	})
+}
+
+// The upload of a request whose time is over could still be read, for as long as the
+// caller took to write it.
+//
+// Contract: 19
+func TestUploadIsNotReadAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rt := stabilityhttp.NewTransport(roundTripper(func(req *http.Request) (*http.Response, error) {
+			time.Sleep(2 * time.Second) // fetches a token first
+			_, err := io.ReadAll(req.Body)
+			_ = req.Body.Close()
+			return nil, err
+		}), stabilityhttp.TransportConfig{Timeout: time.Second})
+		r, w := io.Pipe()
+		defer w.Close()
+		_, err := rt.RoundTrip(newRequest(t, http.MethodPost, bubbleURL, r)) //nolint:bodyclose // There is none.
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	})
+}
+
+// Close near the end of the request's time left a body that does not end to itself, and
+// closed one that ends with its context twice, once during a Read.
+//
+// Contract: 35
+func TestCloseClosesOnce(t *testing.T) {
+	for name, spent := range map[string]time.Duration{"at once": 0, "near the deadline": time.Second - 5*time.Millisecond} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				closes := 0
+				r, w := io.Pipe()
+				defer w.Close()
+				var ctx context.Context
+				ends := readerFunc(func([]byte) (int, error) { <-ctx.Done(); return 0, ctx.Err() })
+				for _, body := range []io.Reader{r, ends} {
+					rt := stabilityhttp.NewTransport(roundTripper(func(req *http.Request) (*http.Response, error) {
+						ctx = req.Context()
+						return &http.Response{StatusCode: http.StatusOK, ProtoMajor: 1, Body: &countedBody{body, &closes}}, nil
+					}), stabilityhttp.TransportConfig{Timeout: time.Second})
+					resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil))
+					require.NoError(t, err)
+					time.Sleep(spent)
+					require.NoError(t, resp.Body.Close())
+					require.NoError(t, resp.Body.Close())
+					synctest.Wait()
+				}
+				require.Equal(t, 2, closes)
+			})
+		})
+	}
+}
+
+type countedBody struct {
+	io.Reader
+	closes *int
+}
+
+func (b *countedBody) Close() error {
+	*b.closes++
+	if c, ok := b.Reader.(io.Closer); ok {
+		return c.Close()
+	}
+	return nil
+}
+
+// The context of a request that lost a race did not say so any more.
+//
+// Contract: 32
+func TestLoserKnowsThatItLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		causes := make(chan error, 1)
+		var sent atomic.Int32
+		rt := stabilityhttp.NewTransport(roundTripper(func(req *http.Request) (*http.Response, error) {
+			if sent.Add(1) == 1 {
+				<-req.Context().Done()
+				causes <- context.Cause(req.Context())
+				return nil, req.Context().Err()
+			}
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(""))}, nil
+		}), stabilityhttp.TransportConfig{Hedge: &hedge.Config{Delay: time.Second}})
+		resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil))
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.ErrorIs(t, <-causes, hedge.ErrLost)
+	})
 }
