@@ -152,4 +152,4 @@ func (l PointList) Markdown() string {
 }
 
 // cell keeps a text within its cell.
-var cell = strings.NewReplacer("|", "\\|", "\n", " ", "\r", " ").Replace
+var cell = strings.NewReplacer("\\", "\\\\", "|", "\\|", "\n", " ", "\r", " ").Replace

@@ -157,3 +157,8 @@ func TestPointsJSONOfWhatIsNoNumber(t *testing.T) {
 	list := stability.PointList{{Name: "odd", Figures: map[string]float64{"ratio": math.NaN()}}}
 	require.True(t, json.Valid(list.JSON()))
 }
+
+func TestMarkdownKeepsNamesInTheirCells(t *testing.T) {
+	table := stability.PointList{{Name: `a\|b` + "\n" + `c\`}}.Markdown()
+	require.Contains(t, table, `| a\\\|b c\\ |`)
+}

@@ -22,6 +22,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/stripe"
 	"github.com/crumplezone/stability/internal/telemetry"
 	"github.com/crumplezone/stability/internal/window"
 )
@@ -209,7 +210,8 @@ type Breaker struct {
 	unshortened *stay
 	telling     bool
 
-	totals totals
+	totals  totals
+	started stripe.Counter // calls let in; of a member of a Group only
 }
 
 // New returns a closed breaker. It panics with the error of [Config.Validate] when
@@ -245,6 +247,7 @@ func (b *Breaker) Run(ctx context.Context, fn func(context.Context) error) error
 	if s == nil {
 		return b.runAdmitted(ctx, fn)
 	}
+	b.begin()
 	c := call{b: b, s: s, ctx: ctx}
 	defer c.abort()
 	return c.end(fn(ctx))
@@ -291,6 +294,7 @@ func (b *Breaker) Admit(ctx context.Context) (context.Context, stability.Admissi
 			return ctx, stability.Admission{}, refusal
 		}
 	}
+	b.begin()
 	a := stability.Admission{Gate: g}
 	if b.cfg.SlowCall > 0 {
 		a.N = int64(time.Since(epoch))
@@ -423,6 +427,7 @@ func Do[T any](ctx context.Context, b *Breaker, fn func(context.Context) (T, err
 	if s == nil {
 		return doAdmitted(ctx, b, fn)
 	}
+	b.begin()
 	c := call{b: b, s: s, ctx: ctx}
 	defer c.abort()
 	v, err := fn(ctx)

@@ -33,6 +33,7 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 	}
 	s.sum = new(totals)
 	g := &Group{settings: s}
+	s.group = g
 	g.members = keyed.New(keys,
 		func(b *Breaker, key string) { b.init(s, key) },
 		func(b *Breaker) string { return b.key },
@@ -82,8 +83,22 @@ func (b *Breaker) forgettable() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.stay.Load()
-	return b.mode == Auto && s.state == Closed && b.ramped(s, time.Now()) &&
+	return !b.running() && b.mode == Auto && s.state == Closed && b.ramped(s, time.Now()) &&
 		(b.cfg.Consecutive == 0 || s.inARow.Load() == 0) && s.window.Counts() == (window.Counts{})
+}
+
+// begin notes that a call was let in.
+func (b *Breaker) begin() {
+	if b.sum != nil {
+		b.started.Add(1)
+	}
+}
+
+// running reports whether calls are under way: their results would reach a breaker that
+// nobody asks any more.
+func (b *Breaker) running() bool {
+	ended := b.totals.tally.Calls().Started() // first, so that the difference is never too small
+	return b.started.Load() > ended
 }
 
 // inStates counts the members in each state.

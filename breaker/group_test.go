@@ -1,9 +1,11 @@
 package breaker_test
 
 import (
+	"context"
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -88,6 +90,70 @@ func TestGroupKeepsCallsInTheWindow(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		require.NotSame(t, g.Get(stability.OverflowKey), g.Get("other"))
 	})
+}
+
+// A member with calls under way is kept, though none of them has ended yet: where all
+// dependencies hang, and there is one more than the group has room for, each would
+// otherwise lose its breaker before it has counted a failure, and none would open.
+//
+// Contract: 7, 42
+func TestBreakersOfHangingHostsOpen(t *testing.T) {
+	for _, c := range []struct{ hosts, most int }{{4, 4}, {5, 4}, {40, 32}} {
+		synctest.Test(t, func(t *testing.T) {
+			g := breaker.NewGroup(breaker.Config{}, stability.Keys{Max: c.most})
+			var ran atomic.Int64
+			var wg sync.WaitGroup
+			for h := range c.hosts {
+				wg.Go(func() {
+					time.Sleep(time.Duration(h) * time.Millisecond)
+					for range 600 { // a minute, ten calls a second
+						time.Sleep(100 * time.Millisecond)
+						wg.Go(func() {
+							_ = g.Get(strconv.Itoa(h)).Run(context.Background(), func(context.Context) error {
+								ran.Add(1)
+								time.Sleep(time.Second)
+								return context.DeadlineExceeded
+							})
+						})
+					}
+				})
+			}
+			wg.Wait()
+			require.Greater(t, g.Stats().Rejected, 9*ran.Load())
+		})
+	}
+}
+
+// However calls end, a member at rest makes room again.
+//
+// Contract: 42, 44
+func TestMemberAtRestIsForgotten(t *testing.T) {
+	for _, cfg := range []breaker.Config{{}, {SlowCall: time.Second}, {Classify: stability.Classify}, {Observe: true, Consecutive: 1}} {
+		synctest.Test(t, func(t *testing.T) {
+			cfg.OpenFor, cfg.ProbeFor = time.Second, time.Second
+			g := breaker.NewGroup(cfg, stability.Keys{Max: 1})
+			b := g.Get("a")
+			canceled, cancel := context.WithCancel(t.Context())
+			cancel()
+			for range 3 {
+				_ = b.Run(t.Context(), ok)
+				_ = b.Run(t.Context(), failed)
+				_ = b.Run(canceled, ok)
+				_, _ = breaker.Do(t.Context(), b, func(context.Context) (int, error) { return 0, errCall })
+				require.Panics(t, func() { _ = b.Run(t.Context(), func(context.Context) error { panic(1) }) })
+				p, err := b.Enter(t.Context())
+				require.NoError(t, err)
+				require.Same(t, g.Get(stability.OverflowKey), g.Get("b"))
+				_, _ = p.Done(nil), p.Done(nil)
+			}
+			b.ForceOpen()
+			_ = b.Run(t.Context(), ok)
+			b.Auto()
+			b.Reset()
+			time.Sleep(time.Minute)
+			require.NotSame(t, g.Get(stability.OverflowKey), g.Get("b"))
+		})
+	}
 }
 
 // A hundred thousand keys that are known and not busy fit in a hundred megabytes.

@@ -3,6 +3,7 @@ package breaker
 import (
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"github.com/sony/gobreaker/v2"
 
@@ -118,7 +119,12 @@ func (s *stay) keepReady(old *stability.Rejection, r stability.Rejection, step t
 		return
 	}
 	if s.ready.CompareAndSwap(old, &r) {
-		time.AfterFunc(step, func() { s.keepReady(&r, r, step) })
+		w := weak.Make(s) // the timer keeps no breaker alive that nobody has any more
+		time.AfterFunc(step, func() {
+			if s := w.Value(); s != nil {
+				s.keepReady(&r, r, step)
+			}
+		})
 	}
 }
 

@@ -22,6 +22,7 @@ type settings struct {
 	cfg    Config
 	simple bool    // no call needs a clock or a function of the user's
 	sum    *totals // of a Group's members; nil outside a Group
+	group  *Group  // is reported for as long as somebody has a member
 	meter  *telemetry.Meter
 	attrs  metric.MeasurementOption
 	calls  *telemetry.Calls

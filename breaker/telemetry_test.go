@@ -143,6 +143,33 @@ func TestDroppedBreakerIsNotObserved(t *testing.T) {
 	require.Empty(t, meter.Values(t))
 }
 
+// Nor are the timers of one that is open, or that counts over a long window.
+func TestDroppedBreakerIsNotKeptByItsTimers(t *testing.T) {
+	for _, cfg := range []breaker.Config{{Consecutive: 1, OpenFor: time.Hour}, {Window: 24 * time.Hour}} {
+		meter := policytest.NewMeter()
+		func() {
+			cfg.Name, cfg.MeterProvider = "stock", meter
+			b := breaker.New(cfg)
+			_ = b.Run(t.Context(), ok)
+			_ = b.Run(t.Context(), failed)
+			require.NotEmpty(t, meter.Values(t))
+			runtime.KeepAlive(b)
+		}()
+		runtime.GC()
+		require.Empty(t, meter.Values(t))
+	}
+}
+
+// A group is observed for as long as somebody has one of its members.
+func TestGroupOfAMemberIsObserved(t *testing.T) {
+	meter := policytest.NewMeter()
+	b := breaker.NewGroup(breaker.Config{Name: "stock", MeterProvider: meter}, stability.Keys{}).Get("eu")
+	runtime.GC()
+	runtime.GC()
+	require.NotEmpty(t, meter.Values(t))
+	runtime.KeepAlive(b)
+}
+
 // What the members of a group count is what the group reports, whatever has become
 // of the members: started = succeeded + failed + ignored.
 //

@@ -31,6 +31,7 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 	}
 	s.sum = new(telemetry.Tally)
 	g := &Group{settings: s}
+	s.group = g
 	g.members = keyed.New(keys,
 		func(b *Bulkhead, key string) { b.init(s, key) },
 		func(b *Bulkhead) string { return b.full.Key },

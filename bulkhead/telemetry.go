@@ -13,6 +13,7 @@ import (
 type settings struct {
 	cfg    Config
 	sum    *telemetry.Tally // of a Group's members; nil outside a Group
+	group  *Group           // is reported for as long as somebody has a member
 	meter  *telemetry.Meter
 	attrs  metric.MeasurementOption
 	calls  *telemetry.Calls

@@ -108,6 +108,16 @@ func TestARefusedFallbackIsNoRefusal(t *testing.T) {
 	require.True(t, stability.Rejected(err), "nothing was made")
 }
 
+// A fallback that does not return has not answered.
+func TestAPanickingFallbackIsUnanswered(t *testing.T) {
+	f := fallback.New(fallback.Config{})
+	require.PanicsWithValue(t, errInstead, func() {
+		_, _, _ = fallback.Do(t.Context(), f, fails, func(context.Context, error) (string, error) { panic(errInstead) })
+	})
+	require.EqualValues(t, 1, f.Stats().Unanswered)
+	require.Zero(t, f.Stats().Degraded)
+}
+
 func TestNilInsteadIsNoAnswer(t *testing.T) {
 	f := fallback.New(fallback.Config{})
 	v, degraded, err := fallback.Do(t.Context(), f, func(context.Context) (int, error) { return 3, errCall }, nil)

@@ -109,14 +109,20 @@ func Do[T any](
 		f.unanswered.Add(1)
 		return v, nil, err
 	}
+	answered := false
+	defer func() {
+		if !answered { // also where instead does not return
+			f.unanswered.Add(1)
+		}
+	}()
 	v, failed := instead(ctx, err)
 	if failed != nil {
-		f.unanswered.Add(1)
 		if stability.Rejected(failed) && !stability.Rejected(err) {
 			failed = refusal.AfterCall{Err: failed}
 		}
 		return zero, nil, fmt.Errorf("%w; fallback: %w", err, failed)
 	}
+	answered = true
 	f.degraded.Add(1)
 	f.event(ctx, err)
 	return v, &stability.Degraded{Cause: err}, nil

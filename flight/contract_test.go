@@ -482,6 +482,54 @@ func TestADependencyThatHangsUntilTheDeadlinesHasFailed(t *testing.T) {
 	})
 }
 
+// An error and a context are the user's: what they do when they are asked is done with
+// no lock held, and a panic of theirs is the callers'.
+//
+// Contract: 10, 14
+func TestUsersErrorsAndContexts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := flight.New[string](flight.Config{StaleIfError: time.Minute, Classify: func(context.Context, error) stability.Outcome {
+			return stability.Success // asks nothing
+		}})
+		asked := 0
+		asks := func() { asked++; f.Stats() }
+		_, _, err := f.Do(t.Context(), "k", func(context.Context) (string, error) { return "", curious(asks) })
+		require.Error(t, err)
+		require.PanicsWithValue(t, errCall, func() {
+			_, _, _ = f.Do(t.Context(), "k", func(context.Context) (string, error) { return "", curious(func() { panic(errCall) }) })
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		c := do(curiousContext{ctx, asks}, f, "k", func(ctx context.Context) (string, error) { <-ctx.Done(); return "", ctx.Err() })
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		require.True(t, c.got().returned)
+		require.GreaterOrEqual(t, asked, 2)
+	})
+}
+
+type curious func()
+
+func (c curious) Error() string { return "curious" }
+
+func (c curious) Is(error) bool {
+	c()
+	return false
+}
+
+type curiousContext struct {
+	context.Context
+	asks func()
+}
+
+func (c curiousContext) Err() error {
+	err := c.Context.Err()
+	if err != nil {
+		c.asks()
+	}
+	return err
+}
+
 func TestKeptValuesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := flight.New[string](flight.Config{StaleIfError: time.Hour, MaxStale: 10})

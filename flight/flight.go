@@ -102,6 +102,7 @@ type call[T any] struct {
 	err      error
 	degraded *stability.Degraded
 	outcome  stability.Outcome
+	refused  bool // err is a Rejection
 	returned bool
 	panicked any // where it has not returned: the panic's value, or nil after a Goexit
 }
@@ -199,6 +200,7 @@ func (f *Flights[T]) join(ctx context.Context, key string, fn func(context.Conte
 // leave takes a caller away from a call, unless it has landed, and ends the call when
 // that was the last caller.
 func (f *Flights[T]) leave(ctx context.Context, key string, c *call[T]) (left, last bool) {
+	ended := ctx.Err() // not under mu: it may be anybody's context
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if c.landed { // and the key may be the next call's by now
@@ -212,7 +214,7 @@ func (f *Flights[T]) leave(ctx context.Context, key string, c *call[T]) (left, l
 	s := f.strays[key]
 	s.calls++
 	f.strays[key] = s
-	c.waiting.end(ctx.Err())
+	c.waiting.end(ended)
 	return true, true
 }
 
@@ -226,6 +228,7 @@ func (f *Flights[T]) fly(key string, c *call[T], fn func(context.Context) (T, er
 	c.began = time.Now()
 	v, err := fn(c.ctx)
 	c.outcome = f.cfg.Classify.Outcome(c.ctx, err) // may panic, as fn may
+	c.refused = stability.Rejected(err)            // as may a method of err
 	c.value, c.err, c.returned = v, err, true
 }
 
@@ -273,7 +276,7 @@ func (f *Flights[T]) settle(key string, c *call[T]) {
 			f.strays[key] = s
 		}
 	case c.ctx.Err() != nil: // nobody is left to get another value
-	case c.outcome == stability.Failure || stability.Rejected(c.err):
+	case c.outcome == stability.Failure || c.refused:
 		if v, age, ok := f.kept.get(key, time.Now()); ok {
 			c.value, c.degraded, c.err = v, &stability.Degraded{Cause: c.err, Age: age}, nil
 		}
@@ -288,7 +291,7 @@ func (f *Flights[T]) overtaken(key string, c *call[T]) bool {
 
 // answered reports whether the call brought a value, or the answer that there is none.
 func (c *call[T]) answered() bool {
-	return c.err == nil || c.outcome == stability.Success && !stability.Rejected(c.err)
+	return c.err == nil || c.outcome == stability.Success && !c.refused
 }
 
 // late is what a caller gets who left a call.

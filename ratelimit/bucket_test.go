@@ -76,8 +76,6 @@ func TestTellingLateIsTheSame(t *testing.T) {
 	})
 }
 
-// As long as a bucket becomes full from time to time, a grant does not touch its
-// rate.Limiter, for which a call for one of many keys would wait.
 // What is due at an instant can be taken at that instant, also where some of it is
 // outside: else an alarm that is set for it rings for ever without the clock moving.
 //
@@ -107,6 +105,8 @@ func TestWhatIsDueCanBeTaken(t *testing.T) {
 	}
 }
 
+// As long as a bucket becomes full from time to time, a grant does not touch its
+// rate.Limiter, for which a call for one of many keys would wait.
 func TestIdleBucketLeavesItsLimiterAlone(t *testing.T) {
 	var b bucket
 	b.init(0, 1000, 10)

@@ -31,6 +31,7 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 	}
 	s.sum = new(telemetry.Tally)
 	g := &Group{settings: s}
+	s.group = g
 	g.members = keyed.New(keys,
 		func(l *Limiter, key string) { l.init(s, key) },
 		func(l *Limiter) string { return l.key },

@@ -237,6 +237,10 @@ func (l *Limiter) wait(ctx context.Context, w *waiter, over <-chan time.Time) *s
 	case <-over:
 	}
 	ended := ctx.Err()
+	var reason error
+	if ended != nil {
+		reason = fmt.Errorf("%w: %w", ErrLimited, ended) // not under mu: it may be anybody's error
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.enter()
@@ -255,7 +259,7 @@ func (l *Limiter) wait(ctx context.Context, w *waiter, over <-chan time.Time) *s
 		return &l.makeRefusal(l.bucket.now, l.bucket.due(l.queue.until(int(w.n)))).Rejection
 	}
 	r := l.rejection(0)
-	r.Reason = fmt.Errorf("%w: %w", ErrLimited, ended)
+	r.Reason = reason
 	return &r
 }
 

@@ -461,3 +461,35 @@ func TestValidate(t *testing.T) {
 	require.NoError(t, ratelimit.Config{Rate: math.MaxFloat64, Burst: 1 << 30, MaxWait: math.MaxInt64}.Validate())
 	require.NoError(t, ratelimit.Config{Rate: math.SmallestNonzeroFloat64}.Validate())
 }
+
+// The error of the caller's context is the user's: it is asked with no lock held.
+//
+// Contract: 10
+func TestErrorOfTheCallersContext(t *testing.T) {
+	bubble(t, ratelimit.Config{Rate: 0.001, Burst: 1}, func(t *testing.T, l *ratelimit.Limiter) {
+		drain(l)
+		inner, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		err := l.Wait(curiousContext{inner, func() { l.Stats() }})
+		require.ErrorIs(t, err, ratelimit.ErrLimited)
+	})
+}
+
+type curiousContext struct {
+	context.Context
+	asks func()
+}
+
+func (c curiousContext) Err() error {
+	if c.Context.Err() != nil {
+		return curious(c.asks)
+	}
+	return nil
+}
+
+type curious func()
+
+func (c curious) Error() string {
+	c()
+	return "curious"
+}

@@ -32,6 +32,7 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 	}
 	s.sum, s.sumExceeded = new(telemetry.Tally), new(stripe.Counter)
 	g := &Group{settings: s}
+	s.group = g
 	g.members = keyed.New(keys,
 		func(t *Timeout, key string) { t.init(s, key) },
 		func(t *Timeout) string { return t.key },

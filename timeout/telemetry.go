@@ -14,6 +14,7 @@ const exceededType = "timeout_exceeded"
 type settings struct {
 	cfg         Config
 	sum         *telemetry.Tally // of a Group's members, as in Timeout; nil outside a Group
+	group       *Group           // is reported for as long as somebody has a member
 	sumExceeded *stripe.Counter
 	meter       *telemetry.Meter
 	attrs       metric.MeasurementOption

@@ -9,6 +9,7 @@ package telemetry
 import (
 	"context"
 	"runtime"
+	"strings"
 	"weak"
 
 	"go.opentelemetry.io/otel"
@@ -46,7 +47,7 @@ func NewMeter(mp metric.MeterProvider, policy, name string) *Meter {
 	}
 	attrs := []attribute.KeyValue{KeyPolicy.String(policy)}
 	if name != "" {
-		attrs = append(attrs, KeyName.String(name))
+		attrs = append(attrs, KeyName.String(valid(name)))
 	}
 	return &Meter{Meter: mp.Meter(Scope), policy: policy, name: name, attrs: attrs}
 }
@@ -180,7 +181,10 @@ func Event(ctx context.Context, event, policy, name string, more func() []attrib
 func identity(policy, name string, more ...attribute.KeyValue) []attribute.KeyValue {
 	attrs := append(more, KeyPolicy.String(policy))
 	if name != "" {
-		attrs = append(attrs, KeyName.String(name))
+		attrs = append(attrs, KeyName.String(valid(name)))
 	}
 	return attrs
 }
+
+// valid makes a name one that exporters take: one that is not refuses the whole export.
+func valid(name string) string { return strings.ToValidUTF8(name, "\uFFFD") }

@@ -67,3 +67,12 @@ func TestObservesUntilTheOwnerIsGone(t *testing.T) {
 	require.NoError(t, p.callback(t.Context(), noop.Observer{}))
 	require.Equal(t, 1, read)
 }
+
+// A name that is no UTF-8 would make an exporter refuse all that there is.
+func TestNameIsValid(t *testing.T) {
+	m := telemetry.NewMeter(noop.NewMeterProvider(), "breaker", "caf\xe9")
+	set := metric.NewObserveConfig([]metric.ObserveOption{m.With()}).Attributes()
+	name, ok := set.Value(telemetry.KeyName)
+	require.True(t, ok)
+	require.Equal(t, "caf\uFFFD", name.AsString())
+}

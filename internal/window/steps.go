@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"github.com/crumplezone/stability/internal/stripe"
 )
@@ -109,7 +110,12 @@ func (s *Steps) start() {
 // bubble and must not be touched then, finds that it is not the own one any more.
 func (s *Steps) arm(now time.Duration) {
 	var t *time.Timer
-	t = time.AfterFunc(s.left(now), func() { s.tick(&t) })
+	w := weak.Make(s) // the timer keeps no policy alive that nobody has any more
+	t = time.AfterFunc(s.left(now), func() {
+		if s := w.Value(); s != nil {
+			s.tick(&t)
+		}
+	})
 	s.timer = t
 }
 
