@@ -23,7 +23,8 @@ type Fault struct {
 	Share float64
 
 	// Hang keeps every call it strikes from ending until the fault is over;
-	// those already in service stop where they are. They hold their workers.
+	// those already in service stop where they are. They hold their workers. A
+	// handler that runs over HTTP goes on.
 	Hang bool
 
 	// Slow is the factor by which a call that starts service meanwhile takes

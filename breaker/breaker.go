@@ -389,7 +389,7 @@ type Stats struct {
 	Since      time.Time     // of the last change of state
 	Window     Counts        // zero unless closed
 	Probing    int           // probes under way
-	RetryAfter time.Duration // until an open breaker probes; 0 when it is not open, or forced open
+	RetryAfter time.Duration // until an open breaker probes; 0 when it is not open, forced open, or about to probe
 	Opened     int64         // how many times it has opened by itself
 }
 
