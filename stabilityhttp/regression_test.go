@@ -290,29 +290,33 @@ func TestHedgedAttemptEndsAsTheHeadersCome(t *testing.T) {
 //
 // Contract: 19
 func TestHedgedBodySaysWhyItEnded(t *testing.T) {
-	headers := upstream(t, func(w http.ResponseWriter, r *http.Request) {
-		w.WriteHeader(http.StatusOK)
-		http.NewResponseController(w).Flush() //nolint:errcheck // The test would hang.
-		<-r.Context().Done()
-	})
-	c, _ := newClient(t, stabilityhttp.TransportConfig{Hedge: &hedge.Config{Delay: 10 * time.Second}})
-	read := func(ctx context.Context) error {
-		resp, err := c.Do(newRequest(t, http.MethodGet, headers, nil).WithContext(ctx))
-		require.NoError(t, err)
-		defer resp.Body.Close()
-		_, err = io.ReadAll(resp.Body)
-		return err
-	}
-	timed, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	err := read(timed)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.NotErrorIs(t, err, context.Canceled)
+	synctest.Test(t, func(t *testing.T) {
+		rt := stabilityhttp.NewTransport(roundTripper(func(req *http.Request) (*http.Response, error) {
+			ctx, cancel := context.WithCancel(req.Context()) // as net/http does
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(readerFunc(func([]byte) (int, error) {
+				defer cancel()
+				<-ctx.Done()
+				return 0, context.Cause(ctx)
+			}))}, nil
+		}), stabilityhttp.TransportConfig{Hedge: &hedge.Config{Delay: 10 * time.Second}})
+		read := func(ctx context.Context) error {
+			resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil).WithContext(ctx))
+			require.NoError(t, err)
+			defer resp.Body.Close()
+			_, err = io.ReadAll(resp.Body)
+			return err
+		}
+		timed, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		err := read(timed)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.NotErrorIs(t, err, context.Canceled)
 
-	caused, end := context.WithCancelCause(t.Context())
-	mine := errors.New("mine")
-	time.AfterFunc(20*time.Millisecond, func() { end(mine) })
-	require.ErrorIs(t, read(caused), mine)
+		caused, end := context.WithCancelCause(t.Context())
+		mine := errors.New("mine")
+		time.AfterFunc(time.Second, func() { end(mine) })
+		require.ErrorIs(t, read(caused), mine)
+	})
 }
 
 // The connection of a 101 could not be closed by halves, as that of net/http can: a
@@ -500,7 +504,7 @@ func TestCloseOfABodyThatDoesNotEnd(t *testing.T) {
 //
 // Contract: 6
 func TestRequestCancelIsTheCallers(t *testing.T) {
-	asked := make(chan struct{})
+	asked := make(chan struct{}, 2)
 	u := upstream(t, func(_ http.ResponseWriter, r *http.Request) {
 		asked <- struct{}{}
 		<-r.Context().Done()
@@ -518,7 +522,6 @@ func TestRequestCancelIsTheCallers(t *testing.T) {
 	requireCalls(t, rt, u, stability.Calls{Ignored: 1})
 
 	c.Timeout = 50 * time.Millisecond
-	go func() { <-asked }()
 	_, err = get(t, c, u) //nolint:bodyclose // There is none.
 	require.Error(t, err)
 	requireCalls(t, rt, u, stability.Calls{Ignored: 1, Failed: 1})
