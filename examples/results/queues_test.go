@@ -75,7 +75,7 @@ func TestQueueDisciplines(t *testing.T) {
 			})
 			share := goodput(&r.Series, warm, length) * load
 			useful[d.name], p99[d.name] = append(useful[d.name], share), append(p99[d.name], r.Percentile(99))
-			cells = append(cells, fmt.Sprintf("%s, %d ms", percent(share), r.Percentile(99).Milliseconds()))
+			cells = append(cells, fmt.Sprintf("%s, %d ms", percent(share), r.Percentile(99).Round(time.Millisecond).Milliseconds()))
 		}
 		rows = append(rows, cells)
 	}

@@ -91,8 +91,8 @@ func bigTable(t *testing.T, s *section) {
 		the percentile without hedging.`)
 	s.table(
 		[]string{"", "published", "ours"},
-		row("99.9th percentile, not hedged", "1,800 ms | %d ms", alone.Milliseconds()),
-		row("99.9th percentile, hedged after 10 ms", "74 ms | %d ms", hedged.Milliseconds()),
+		row("99.9th percentile, not hedged", "1,800 ms | %d ms", alone.Round(time.Millisecond).Milliseconds()),
+		row("99.9th percentile, hedged after 10 ms", "74 ms | %d ms", hedged.Round(time.Millisecond).Milliseconds()),
 		row("more requests", "2 %% | %.1f %%", 100*extra),
 	)
 	s.para(`The first and the last row are what the model was made from; the second is its answer. It is %.0f %% below the published
