@@ -59,6 +59,6 @@
 // at the same instant, and timers of one request that end in the same
 // nanosecond, such as a total timeout of a second and the last of four attempts
 // of 250ms. Over HTTP, what a server draws depends on the number of the call that
-// reaches it, so that one call more changes what later ones draw. [Second].Goroutines is measured in the process, and can differ by a
-// few.
+// reaches it, so that one call more changes what later ones draw.
+// [Second].Goroutines is measured in the process, and can differ by a few.
 package antagonist

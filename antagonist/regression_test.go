@@ -236,9 +236,6 @@ func TestScenariosOfNothing(t *testing.T) {
 // ANTAGONIST_REPORT left nothing where go test knew the result already, and one file
 // for the tests of two packages that have the same name.
 func TestReportsOfAllPackages(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds two packages")
-	}
 	dir := t.TempDir()
 	for _, report := range []string{"", dir} {
 		test := exec.CommandContext(t.Context(), "go", "test", "./testdata/reports/one", "./testdata/reports/two")

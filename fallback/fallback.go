@@ -84,8 +84,8 @@ func (f *Fallback) Stats() Stats {
 // The error is fn's where nothing stands in for it: when the caller canceled ctx,
 // when Config.Classify does not call it a failure, or when f or instead is nil. Where instead
 // failed too, errors.Is finds both errors. When ctx ended before the call, Do returns
-// ctx.Err() and calls neither function, unless f is nil. A deadline that passes during the call is a
-// failure of fn: instead is then called with a ctx that has ended.
+// ctx.Err() and calls neither function, unless f is nil. A deadline that passes during
+// the call is a failure of fn: instead is then called with a ctx that has ended.
 //
 // Do blocks for as long as fn and instead do. A panic of either passes through; one of
 // fn does not call instead.

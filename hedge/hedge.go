@@ -222,9 +222,9 @@ func (h *Hedge) Stats() Stats {
 // Do calls fn on the caller's goroutine, and when that takes longer than the
 // hedge's delay, calls it once more on another one, up to Config.Max calls. It
 // returns what the first of them to succeed returned; where none does, what the
-// first one made returned, or, if that was refused, the first that was not. A call that fails leaves the others alone, and when no
-// other is running the failure is returned at once: to call again after a failure
-// is what a retry does.
+// first one made returned, or, if that was refused, the first that was not. A call
+// that fails leaves the others alone, and when no other is running the failure is
+// returned at once: to call again after a failure is what a retry does.
 //
 // When a call has succeeded, the contexts of the others are canceled, with the
 // cause [ErrLost], so that the gates inside fn ignore how they end. Do waits for

@@ -143,8 +143,8 @@ func (c HandlerConfig) Validate() error {
 // context ends, and its permit comes back when the handler returns. Over HTTP/1.1 the
 // server sees that a client has gone only once the request's body has been read, and
 // not where more has come after it, so that a request may wait for as long as its
-// deadline or the bulkhead's MaxWait lets it. A panic of the handler gives everything back and passes on, that of
-// [http.ErrAbortHandler] too.
+// deadline or the bulkhead's MaxWait lets it. A panic of the handler gives everything
+// back and passes on, that of [http.ErrAbortHandler] too.
 //
 // The handler gets the server's own [http.ResponseWriter]: Hijack, Flush, ReadFrom and
 // an [http.ResponseController] work as without the Handler.
