@@ -3,7 +3,7 @@ package stability
 import (
 	"context"
 	"errors"
-	"sync/atomic"
+	"sync"
 )
 
 // ErrNoReturn is what a gate is told in place of the call's error when the call
@@ -90,6 +90,27 @@ func DoAdmitted[T any](ctx context.Context, a Admission, fn func(context.Context
 	return v, a.Gate.Release(ctx, a.N, err)
 }
 
+// Answered tells the gate that the dependency has shown that it works, before the call
+// has ended, and returns the admission to end the call with in place of a. What was taken
+// stays taken until then. A gate that is no [Answerer] learns nothing from it.
+func (a Admission) Answered(ctx context.Context) Admission {
+	if gate, ok := a.Gate.(Answerer); ok {
+		return gate.Answered(ctx, a.N)
+	}
+	return a
+}
+
+// An Answerer is a [Releaser] that judges a dependency by its first sign of life: the
+// headers of a response, the first message of a stream, the first row. A breaker is one.
+type Answerer interface {
+	Releaser
+	// Answered counts a success, and returns the admission that the call is ended
+	// with. That one counts a failure if the call fails after all, and nothing
+	// besides if it succeeds. Answered is called at most once for an admission, and
+	// before its Release.
+	Answered(ctx context.Context, n int64) Admission
+}
+
 // Pass turns the admission into a [Pass].
 func (a Admission) Pass(ctx context.Context) *Pass { return &Pass{ctx: ctx, admission: a} }
 
@@ -99,9 +120,14 @@ func (a Admission) Pass(ctx context.Context) *Pass { return &Pass{ctx: ctx, admi
 //
 // Its methods may be called by any goroutine.
 type Pass struct {
-	ctx       context.Context //nolint:containedctx // It is what Context returns.
+	ctx context.Context //nolint:containedctx // It is what Context returns.
+
+	mu        sync.Mutex
 	admission Admission
-	done      atomic.Bool
+	answered  bool  // Answered was called
+	answering bool  // and has not returned
+	done      bool  // Done was called
+	late      error // what with, where the gates still hear of the answer
 }
 
 // Context returns the context that the call runs under. It stays alive until
@@ -113,12 +139,55 @@ func (p *Pass) Context() context.Context {
 	return p.ctx
 }
 
+// Answered tells the gates that the dependency has shown that it works: the headers of
+// a response have come, the first message of a stream, the first row. A breaker counts
+// the success then, and a failure besides if Done is told of one later. A breaker that
+// probes closes, however long the answer is; and the time after Answered makes no call
+// slow. Where Answered is not called, Done alone decides.
+//
+// The first call counts; another, or one after Done or on a nil Pass, does nothing.
+func (p *Pass) Answered() {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	if p.answered || p.done {
+		p.mu.Unlock()
+		return
+	}
+	p.answered, p.answering = true, true
+	a := p.admission
+	p.mu.Unlock()
+	defer func() { // also where a listener of the gates panics
+		p.mu.Lock()
+		p.admission, p.answering = a, false
+		done, late := p.done, p.late
+		p.mu.Unlock()
+		if done {
+			_ = a.Done(p.ctx, late)
+		}
+	}()
+	a = a.Answered(p.ctx)
+}
+
 // Done tells the gates how the call ended, gives back what they took, and returns
 // err or what they make of it: a timeout says whose deadline it was. The first
-// call counts; another, or one on a nil Pass, only returns err.
+// call counts; another, or one on a nil Pass, only returns err. So does one while
+// Answered runs, which then tells the gates as it returns.
 func (p *Pass) Done(err error) error {
-	if p == nil || p.done.Swap(true) {
+	if p == nil {
 		return err
 	}
-	return p.admission.Done(p.ctx, err)
+	p.mu.Lock()
+	if p.done || p.answering {
+		if !p.done {
+			p.done, p.late = true, err
+		}
+		p.mu.Unlock()
+		return err
+	}
+	p.done = true
+	a := p.admission
+	p.mu.Unlock()
+	return a.Done(p.ctx, err)
 }

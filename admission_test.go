@@ -2,6 +2,7 @@ package stability_test
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"testing"
 
@@ -130,4 +131,113 @@ func TestNilPass(t *testing.T) {
 	require.NotNil(t, pass.Context())
 	require.Equal(t, errCall, pass.Done(errCall))
 	require.NoError(t, pass.Done(nil))
+}
+
+// answerer is a gate that notes what it hears.
+type answerer struct {
+	heard  []string
+	during func() // what happens while it hears of the answer
+}
+
+func (a *answerer) Admit(ctx context.Context) (context.Context, stability.Admission, error) {
+	return ctx, stability.Admission{Gate: a, N: 7}, nil
+}
+
+func (a *answerer) Enter(ctx context.Context) (*stability.Pass, error) {
+	_, admission, _ := a.Admit(ctx)
+	return admission.Pass(ctx), nil
+}
+
+func (a *answerer) Run(ctx context.Context, fn func(context.Context) error) error {
+	return stability.Gates(a).Run(ctx, fn)
+}
+
+func (a *answerer) Answered(_ context.Context, n int64) stability.Admission {
+	a.heard = append(a.heard, fmt.Sprint("answered ", n))
+	if a.during != nil {
+		a.during()
+	}
+	return stability.Admission{Gate: a, N: n + 1}
+}
+
+func (a *answerer) Release(_ context.Context, n int64, err error) error {
+	a.heard = append(a.heard, fmt.Sprintf("released %d: %v", n, err))
+	return err
+}
+
+// The gates hear of an answer once, before the end, and of the end once.
+//
+// Contract: 48
+func TestAnswered(t *testing.T) {
+	for name, enter := range map[string]func(g *answerer) stability.Gate{
+		"a gate":            func(g *answerer) stability.Gate { return g },
+		"a chain":           func(g *answerer) stability.Gate { return stability.Gates(&gate{name: "deaf"}, g) },
+		"a chain of chains": func(g *answerer) stability.Gate { return stability.Gates(stability.Gates(g)) },
+		"a long chain": func(g *answerer) stability.Gate {
+			gs := make([]stability.Gate, 20)
+			for i := range gs {
+				gs[i] = &gate{name: "deaf"}
+			}
+			return stability.Gates(append(gs, g)...)
+		},
+		"a gate that knows Enter only": func(g *answerer) stability.Gate { return foreignGate{g} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := &answerer{}
+			pass, err := enter(g).Enter(t.Context())
+			require.NoError(t, err)
+			pass.Answered()
+			pass.Answered()
+			require.Equal(t, errCall, pass.Done(errCall))
+			require.Equal(t, errCall, pass.Done(errCall))
+			pass.Answered()
+			require.Equal(t, []string{"answered 7", "released 8: " + errCall.Error()}, g.heard)
+		})
+	}
+	(*stability.Pass)(nil).Answered()
+
+	g := &answerer{}
+	pass, err := g.Enter(t.Context())
+	require.NoError(t, err)
+	require.NoError(t, pass.Done(nil))
+	pass.Answered()
+	require.Equal(t, []string{"released 7: <nil>"}, g.heard, "an answer after the end is none")
+}
+
+type foreignGate struct{ g stability.Gate }
+
+func (f foreignGate) Enter(ctx context.Context) (*stability.Pass, error) { return f.g.Enter(ctx) }
+func (f foreignGate) Run(ctx context.Context, fn func(context.Context) error) error {
+	return f.g.Run(ctx, fn)
+}
+
+// A call may end while its gates hear of the answer, and a listener of theirs may panic
+// then: each gate is released once all the same.
+//
+// Contract: 44, 48
+func TestEndDuringTheAnswer(t *testing.T) {
+	g := &answerer{}
+	pass, err := g.Enter(t.Context())
+	require.NoError(t, err)
+	g.during = func() { require.Equal(t, errCall, pass.Done(errCall)) }
+	pass.Answered()
+	require.Equal(t, []string{"answered 7", "released 8: " + errCall.Error()}, g.heard)
+
+	g = &answerer{during: func() { panic("listener") }}
+	pass, err = stability.Gates(g).Enter(t.Context())
+	require.NoError(t, err)
+	require.PanicsWithValue(t, "listener", pass.Answered)
+	require.NoError(t, pass.Done(nil))
+	require.Equal(t, []string{"answered 7", "released 7: <nil>"}, g.heard)
+
+	for range 1000 {
+		g := &answerer{}
+		pass, err := g.Enter(t.Context())
+		require.NoError(t, err)
+		var wg sync.WaitGroup
+		wg.Go(pass.Answered)
+		wg.Go(func() { _ = pass.Done(nil) })
+		wg.Wait()
+		require.Contains(t, [][]string{{"answered 7", "released 8: <nil>"}, {"released 7: <nil>"}}, g.heard)
+	}
 }

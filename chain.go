@@ -165,7 +165,7 @@ func (c *chain) Enter(ctx context.Context) (*Pass, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.ctx, p.admission = ctx, a
+	p.Pass.ctx, p.Pass.admission = ctx, a
 	return &p.Pass, nil
 }
 
@@ -211,6 +211,16 @@ func (f *frame) admit(ctx context.Context, c *chain) (context.Context, Admission
 func (f *frame) Release(_ context.Context, _ int64, err error) error {
 	defer f.unwind()
 	return f.leave(err)
+}
+
+// Answered tells each gate of a chain, the innermost first. One that panics leaves those
+// further out without the news: they hear of the end.
+func (f *frame) Answered(_ context.Context, n int64) Admission {
+	for i := f.n - 1; i >= 0; i-- {
+		at := &f.passed[i]
+		at.admission = at.admission.Answered(at.ctx)
+	}
+	return Admission{Gate: f, N: n}
 }
 
 // enter passes the gates. When one refuses, those already passed are still to be
@@ -284,6 +294,11 @@ func (e entered) Admit(ctx context.Context) (context.Context, Admission, error) 
 }
 
 type passReleaser Pass
+
+func (p *passReleaser) Answered(_ context.Context, n int64) Admission {
+	(*Pass)(p).Answered()
+	return Admission{Gate: p, N: n}
+}
 
 func (p *passReleaser) Release(_ context.Context, _ int64, err error) error {
 	return (*Pass)(p).Done(err)

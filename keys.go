@@ -2,6 +2,7 @@ package stability
 
 import (
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -24,13 +25,15 @@ type Keys struct {
 	IdleFor time.Duration
 }
 
-// Validate reports the first field that is not usable.
+// Validate returns an error for each field that is not usable, joined by [errors.Join],
+// or nil.
 func (k Keys) Validate() error {
-	switch {
-	case k.Max < 0:
-		return errors.New("Keys.Max must not be negative")
-	case k.IdleFor < 0:
-		return errors.New("Keys.IdleFor must not be negative")
+	var errs []error
+	if k.Max < 0 {
+		errs = append(errs, fmt.Errorf("Keys.Max (%d) must not be negative", k.Max))
 	}
-	return nil
+	if k.IdleFor < 0 {
+		errs = append(errs, fmt.Errorf("Keys.IdleFor (%v) must not be negative", k.IdleFor))
+	}
+	return errors.Join(errs...)
 }

@@ -1,6 +1,7 @@
 package stability_test
 
 import (
+	"fmt"
 	"math"
 	"testing"
 	"time"
@@ -16,7 +17,7 @@ func TestKeys(t *testing.T) {
 		require.NoError(t, k.Validate())
 	}
 	for _, n := range []int{-1, math.MinInt} {
-		require.EqualError(t, stability.Keys{Max: n}.Validate(), "Keys.Max must not be negative")
-		require.EqualError(t, stability.Keys{IdleFor: time.Duration(n)}.Validate(), "Keys.IdleFor must not be negative")
+		require.EqualError(t, stability.Keys{Max: n}.Validate(), fmt.Sprintf("Keys.Max (%d) must not be negative", n))
+		require.EqualError(t, stability.Keys{IdleFor: time.Duration(n)}.Validate(), fmt.Sprintf("Keys.IdleFor (%v) must not be negative", time.Duration(n)))
 	}
 }

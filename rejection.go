@@ -6,9 +6,20 @@ import (
 	"time"
 )
 
-// ErrRejected is what every refusal is: errors.Is(err, ErrRejected) tells that a
-// policy refused the call and that it was not sent.
+// ErrRejected is what every refusal is: errors.Is finds it in each [Rejection], and in
+// the Reason of each. Use [Rejected] to learn whether a call was not sent.
 var ErrRejected = errors.New("stability: call rejected")
+
+// NewReason returns a sentinel error with that text for the Reason of a [Rejection], as
+// breaker.ErrOpen is one. errors.Is finds [ErrRejected] in it, so that a refusal remains
+// one where a library keeps only the innermost error.
+func NewReason(text string) error { return &reason{text} }
+
+type reason struct{ text string }
+
+func (r *reason) Error() string { return r.text }
+
+func (r *reason) Is(target error) bool { return target == ErrRejected }
 
 // A Rejection is the error of a policy that refused a call. errors.As finds it,
 // and errors.Is finds [ErrRejected] and the Reason in it.
@@ -76,9 +87,19 @@ func (r *Rejection) ErrorType() string {
 	return r.Policy + "_rejected"
 }
 
-// Rejected reports whether a policy refused the call that returned err, so that
-// it was not sent.
-func Rejected(err error) bool { return errors.Is(err, ErrRejected) }
+// Rejected reports whether a policy refused the call that returned err, so that it was
+// not sent. Where [errors.Join] put another error beside the refusal, something was sent
+// and Rejected reports false.
+func Rejected(err error) bool { return wholly(err, isRejection) }
+
+// isRejection reports whether err itself, whatever it wraps, is a refusal.
+func isRejection(err error) bool {
+	if err == ErrRejected { //nolint:errorlint // wholly walks the tree.
+		return true
+	}
+	is, ok := err.(interface{ Is(target error) bool }) //nolint:errorlint // wholly walks the tree.
+	return ok && is.Is(ErrRejected)
+}
 
 // RetryAfter returns how long err asks its caller to wait before the next
 // attempt: the RetryAfter of a [Rejection], or what a method

@@ -38,11 +38,17 @@ func TestRejectionError(t *testing.T) {
 
 func TestRejectionIsFound(t *testing.T) {
 	r := &stability.Rejection{Policy: "bulkhead", Reason: fmt.Errorf("%w: late", errFull)}
-	for _, err := range []error{r, fmt.Errorf("call: %w", r), errors.Join(errCall, r)} {
+	for err, notSent := range map[error]bool{
+		r:                                true,
+		fmt.Errorf("call: %w", r):        true,
+		fmt.Errorf("%w: %w", errCall, r): true,
+		errors.Join(r, r):                true,
+		errors.Join(errCall, r):          false,
+	} {
 		require.ErrorIs(t, err, stability.ErrRejected)
 		require.ErrorIs(t, err, errFull)
 		require.NotErrorIs(t, err, stability.ErrNoReturn)
-		require.True(t, stability.Rejected(err))
+		require.Equal(t, notSent, stability.Rejected(err), "%v", err)
 		var found *stability.Rejection
 		require.ErrorAs(t, err, &found)
 		require.Same(t, r, found)
@@ -51,6 +57,10 @@ func TestRejectionIsFound(t *testing.T) {
 		require.False(t, stability.Rejected(err))
 	}
 	require.True(t, stability.Rejected(stability.ErrRejected))
+	reason := stability.NewReason("limiter: full")
+	require.EqualError(t, reason, "limiter: full")
+	require.True(t, stability.Rejected(reason))
+	require.NotErrorIs(t, reason, stability.NewReason("limiter: full"), "each is a sentinel of its own")
 	require.NoError(t, (&stability.Rejection{}).Unwrap())
 }
 

@@ -246,10 +246,10 @@ func TestNilGroup(t *testing.T) {
 
 // Contract: 41
 func TestKeysAreValidated(t *testing.T) {
-	require.PanicsWithError(t, "breaker: Keys.Max must not be negative", func() {
+	require.PanicsWithError(t, "breaker: Keys.Max (-1) must not be negative", func() {
 		breaker.NewGroup(breaker.Config{}, stability.Keys{Max: -1})
 	})
-	require.PanicsWithError(t, "breaker: Keys.IdleFor must not be negative", func() {
+	require.PanicsWithError(t, "breaker: Keys.IdleFor (-1ns) must not be negative", func() {
 		breaker.NewGroup(breaker.Config{}, stability.Keys{IdleFor: -1})
 	})
 }

@@ -88,8 +88,8 @@ func TestPointOfAGroup(t *testing.T) {
 func TestGroupConfig(t *testing.T) {
 	good := bulkhead.Config{Limit: 1}
 	require.PanicsWithError(t, "bulkhead: Config.Limit must be positive", func() { bulkhead.NewGroup(bulkhead.Config{}, stability.Keys{}) })
-	require.PanicsWithError(t, "bulkhead: Keys.Max must not be negative", func() { bulkhead.NewGroup(good, stability.Keys{Max: -1}) })
-	require.PanicsWithError(t, "bulkhead: Keys.IdleFor must not be negative", func() { bulkhead.NewGroup(good, stability.Keys{IdleFor: -1}) })
+	require.PanicsWithError(t, "bulkhead: Keys.Max (-1) must not be negative", func() { bulkhead.NewGroup(good, stability.Keys{Max: -1}) })
+	require.PanicsWithError(t, "bulkhead: Keys.IdleFor (-1ns) must not be negative", func() { bulkhead.NewGroup(good, stability.Keys{IdleFor: -1}) })
 }
 
 // A member in use, with waiters or with a limit of its own is not forgotten.

@@ -126,6 +126,6 @@ func TestNilGroup(t *testing.T) {
 func TestGroupConfig(t *testing.T) {
 	good := ratelimit.Config{Rate: 1}
 	require.PanicsWithError(t, "ratelimit: Config.Rate must be positive and finite", func() { ratelimit.NewGroup(ratelimit.Config{}, stability.Keys{}) })
-	require.PanicsWithError(t, "ratelimit: Keys.Max must not be negative", func() { ratelimit.NewGroup(good, stability.Keys{Max: -1}) })
-	require.PanicsWithError(t, "ratelimit: Keys.IdleFor must not be negative", func() { ratelimit.NewGroup(good, stability.Keys{IdleFor: -1}) })
+	require.PanicsWithError(t, "ratelimit: Keys.Max (-1) must not be negative", func() { ratelimit.NewGroup(good, stability.Keys{Max: -1}) })
+	require.PanicsWithError(t, "ratelimit: Keys.IdleFor (-1ns) must not be negative", func() { ratelimit.NewGroup(good, stability.Keys{IdleFor: -1}) })
 }

@@ -51,7 +51,7 @@ func TestConfigValidate(t *testing.T) {
 		{config{DeadlineHeader: "Transfer-Encoding"}, `DeadlineHeader must not be "Transfer-Encoding", which says something else: choose another name`},
 		{config{DeadlineHeader: "CONNECTION"}, `DeadlineHeader must not be "CONNECTION", which says something else: choose another name`},
 		{config{DeadlineHeader: "TE"}, `DeadlineHeader must not be "TE", which says something else: choose another name`},
-		{config{Keys: stability.Keys{Max: -1}}, "Keys.Max must not be negative"},
+		{config{Keys: stability.Keys{Max: -1}}, "Keys.Max (-1) must not be negative"},
 
 		{config{Retry: retry.Config{Attempts: -1}}, "Retry: retry: Config.Attempts must not be negative"},
 		{config{Bulkhead: bulkhead.Config{Limit: -1}}, "Bulkhead: bulkhead: Config.Limit must be positive"},

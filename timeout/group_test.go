@@ -68,6 +68,6 @@ func TestNilGroup(t *testing.T) {
 func TestGroupConfig(t *testing.T) {
 	good := timeout.Config{After: 1}
 	require.PanicsWithError(t, "timeout: Config.After must be positive", func() { timeout.NewGroup(timeout.Config{}, stability.Keys{}) })
-	require.PanicsWithError(t, "timeout: Keys.Max must not be negative", func() { timeout.NewGroup(good, stability.Keys{Max: -1}) })
-	require.PanicsWithError(t, "timeout: Keys.IdleFor must not be negative", func() { timeout.NewGroup(good, stability.Keys{IdleFor: -1}) })
+	require.PanicsWithError(t, "timeout: Keys.Max (-1) must not be negative", func() { timeout.NewGroup(good, stability.Keys{Max: -1}) })
+	require.PanicsWithError(t, "timeout: Keys.IdleFor (-1ns) must not be negative", func() { timeout.NewGroup(good, stability.Keys{IdleFor: -1}) })
 }
