@@ -1,6 +1,6 @@
 # Shorthand for what is done often. What the checks are stands in .ci/run.
 .DEFAULT_GOAL := help
-.PHONY: help check quick test lint fuzz api contract telemetry demo bench bench-report conformance results instructions
+.PHONY: help check quick test lint fuzz api contract telemetry demo bench bench-report conformance results together instructions
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ conformance: ## write docs/CONFORMANCE.md: which libraries keep which promises
 
 results: ## write docs/RESULTS.md: published results beside those of this library, in less than a minute
 	go test -count=1 ./examples/results -update
+
+together: ## write docs/TOGETHER.md: the parts together beside plain net/http, in a minute or two
+	go test -count=1 ./examples/together -update
 
 instructions: ## the instructions of the hot paths against bench/instructions.txt
 	go run ./bench/cmd/instructions
