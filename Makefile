@@ -1,6 +1,6 @@
 # Shorthand for what is done often. What the checks are stands in .ci/run.
 .DEFAULT_GOAL := help
-.PHONY: help check quick test lint fuzz api contract telemetry demo bench bench-report conformance results together instructions
+.PHONY: help check quick test lint fuzz api contract telemetry demo bench bench-report conformance results together nethttp instructions
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ results: ## write docs/RESULTS.md: published results beside those of this librar
 
 together: ## write docs/TOGETHER.md: the parts together beside plain net/http, in a minute or two
 	go test -count=1 ./examples/together -update
+
+nethttp: ## write docs/NETHTTP.md: which of net/http's own tests differ behind the guards, and why; in a quarter of an hour
+	go run ./bench/cmd/nethttp
 
 instructions: ## the instructions of the hot paths against bench/instructions.txt
 	go run ./bench/cmd/instructions
