@@ -343,7 +343,7 @@ func (o *observer) settle(context.Context, stability.Outcome, bool) {}
 
 // release counts a call that ended, and lets the state machine know.
 func (b *Breaker) release(ctx context.Context, g grant, began int64, err error) error {
-	slow := b.cfg.SlowCall > 0 && time.Since(epoch)-time.Duration(began) > b.cfg.SlowCall
+	slow := b.slow(began)
 	if b.cfg.Classify == nil && err == nil {
 		b.totals.tally.Count(stability.Success)
 		g.settle(ctx, stability.Success, slow)
@@ -359,6 +359,11 @@ func (b *Breaker) release(ctx context.Context, g grant, began int64, err error) 
 	}()
 	outcome = b.cfg.Classify.Outcome(ctx, err)
 	return err
+}
+
+// slow reports whether a call that began then is slow by now.
+func (b *Breaker) slow(began int64) bool {
+	return b.cfg.SlowCall > 0 && time.Since(epoch)-time.Duration(began) > b.cfg.SlowCall
 }
 
 // State returns the state at this moment: an open breaker whose open time is over

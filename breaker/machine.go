@@ -195,8 +195,10 @@ func (b *Breaker) settleProbe(ctx context.Context, l *lease, outcome stability.O
 		l.end(errProbeIgnored)
 	case outcome == stability.Success && !slow:
 		l.end(nil)
+		l.answered = true
 		if l.stay.machine.state == gobreaker.StateClosed {
 			b.close()
+			l.next = b.real
 		}
 	default:
 		l.end(errProbeFailed)

@@ -70,6 +70,10 @@ type lease struct {
 	stay  *stay
 	until time.Time
 	done  func(error) // the state machine's; nil when the lease has ended
+
+	// Of a probe that succeeded; guarded by Breaker.mu.
+	answered bool
+	next     *stay // the closed stay that it led to, if it did
 }
 
 // A machine is gobreaker's two-step breaker for one outage, from opening to
