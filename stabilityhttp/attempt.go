@@ -26,13 +26,14 @@ type attempt struct {
 	upload upload
 	values [2]string // of the fields added to the header
 
-	sent     bool           // the gates let it pass
-	resp     *http.Response // nil until the headers have come
-	body     io.ReadCloser  // of resp, as it came
-	upgraded bool           // the body is the connection
-	closing  atomic.Bool    // the body is being closed
-	closed   atomic.Bool    // or was
-	over     atomic.Bool    // the attempt has ended
+	sent     bool              // the gates let it pass
+	resp     *http.Response    // nil until the headers have come
+	outcome  stability.Outcome // of resp, as long as its body does not break
+	body     io.ReadCloser     // of resp, as it came
+	upgraded bool              // the body is the connection
+	closing  atomic.Bool       // the body is being closed
+	closed   atomic.Bool       // or was
+	over     atomic.Bool       // the attempt has ended
 
 	uploadFailed atomic.Bool // by itself, or it is not as long as ContentLength says
 }
@@ -137,6 +138,7 @@ func (a *attempt) outgoing(reqBody io.ReadCloser, now time.Duration) *http.Reque
 // receive takes the response over.
 func (a *attempt) receive(resp *http.Response) {
 	a.resp, a.body = resp, resp.Body
+	a.outcome = a.x.t.cfg.Classify(resp, nil)
 	switch {
 	case resp.Body == nil:
 		resp.Body = http.NoBody
@@ -152,10 +154,23 @@ func (a *attempt) receive(resp *http.Response) {
 		resp.Body = (*upgraded)(a)
 		a.passes.leave(&a.clock, breakerGate, nil)
 	default:
+		a.tell()
 		resp.Body = (*body)(a)
 		if a.clock.answer() { // and did not call contextEnded, because it was too early
 			a.contextEnded()
 		}
+	}
+}
+
+// tell lets the breaker judge the host by the headers of its response, whose body may
+// take as long as the server and the caller like. A body that breaks after a success is
+// a failure besides; after a failure it changes nothing.
+func (a *attempt) tell() {
+	switch a.outcome {
+	case stability.Success:
+		a.passes.answered(&a.clock)
+	case stability.Failure:
+		a.passes.leave(&a.clock, breakerGate, stability.Judge(stability.Failure, nil))
 	}
 }
 
@@ -186,15 +201,18 @@ func (a *attempt) leave(err error) {
 		outcome, verdict = stability.Success, nil
 	default:
 		outcome = a.judge(err)
-		verdict = told(outcome)
+		verdict = stability.Judge(outcome, nil)
 	}
 }
 
 // judge returns the outcome of the attempt.
 func (a *attempt) judge(err error) stability.Outcome {
-	if err != nil && (!a.sent || errors.Is(err, errAbandoned) || errors.Is(err, stability.ErrRejected) || isMalformed(err) ||
+	if err == nil {
+		return a.outcome
+	}
+	if !a.sent || errors.Is(err, errAbandoned) || errors.Is(err, stability.ErrRejected) || isMalformed(err) ||
 		errors.Is(a.clock.Err(), context.Canceled) || a.x.canceled() ||
-		a.resp == nil && (unsendable(a.x.req) || a.uploadFailed.Load() || a.clock.uploadStalled())) {
+		a.resp == nil && (unsendable(a.x.req) || a.uploadFailed.Load() || a.clock.uploadStalled()) {
 		return stability.Ignored
 	}
 	return a.x.t.cfg.Classify(a.resp, err)

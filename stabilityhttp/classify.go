@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/crumplezone/stability"
 )
@@ -12,15 +13,16 @@ import (
 // Classify is the TransportConfig.Classify used where none is given.
 //
 // An err is a Failure, whether it came in place of the response or in the midst of
-// its body. So are the server's statuses 500 to 599, but for 501 and 505, which say
-// that the request is one that this server never answers. 429 is Ignored: it says
-// that the client asks for too much, and nothing about how the server is. All other
-// statuses are a Success: the server answered.
+// its body. Overload is Ignored: the status 429, and 503 with a field that says when to
+// come back (Retry-After, or RateLimit). The server is alive, and
+// asks for less. The other statuses from 500 to 599 are a Failure. Exceptions are 501 and
+// 505, with which a server says that it never answers such a request. All other statuses
+// are a Success: the server answered.
 func Classify(resp *http.Response, err error) stability.Outcome {
 	switch {
 	case err != nil || resp == nil:
 		return stability.Failure
-	case resp.StatusCode == http.StatusTooManyRequests:
+	case shed(resp):
 		return stability.Ignored
 	case resp.StatusCode == http.StatusNotImplemented, resp.StatusCode == http.StatusHTTPVersionNotSupported:
 		return stability.Success
@@ -29,6 +31,20 @@ func Classify(resp *http.Response, err error) stability.Outcome {
 	default:
 		return stability.Success
 	}
+}
+
+// shed reports whether the server shed the request because it has too much to do. A
+// server of ours says so with a time to come back, as any server is to do (RFC 9110,
+// section 15.6.4); a 503 without one is that of a server which is down.
+func shed(resp *http.Response) bool {
+	switch resp.StatusCode {
+	case http.StatusTooManyRequests:
+		return true
+	case http.StatusServiceUnavailable:
+		_, asked := pushback(resp.Header, time.Time{})
+		return asked
+	}
+	return false
 }
 
 // Retryable is the TransportConfig.Retryable used where none is given.

@@ -106,16 +106,19 @@ type TransportConfig struct {
 	// where neither Queue nor MaxWait is given, a Queue of as many and a MaxWait of a
 	// second or, if that is shorter, AttemptTimeout: there is always a queue.
 	Bulkhead bulkhead.Config
-	// Breaker configures the breaker of each host. Default its own defaults, but
-	// with a ProbeFor that is not shorter than Timeout, or without one AttemptTimeout.
-	// One shorter than AttemptTimeout is refused: it would give up as failed a probe
-	// that is answered in time. A probe lasts until the response's body has ended, so
-	// that where bodies take long a ProbeFor of Timeout is the right one. What
-	// SlowCall times lasts as long: it counts where a caller is slow to read.
+	// Breaker configures the breaker of each host. A call ends for it with the headers
+	// of the response: a probe has succeeded or failed then, and SlowCall times how long
+	// they took, the upload of the request's body included. A response that was no
+	// failure and whose body breaks later counts as a failure besides. Default its own
+	// defaults, but with a ProbeFor that is not shorter than Timeout, or without one
+	// AttemptTimeout. One shorter than AttemptTimeout is refused: it would give up as
+	// failed a probe that is answered in time.
 	Breaker breaker.Config
-	// Classify judges how an attempt ended for breakers and figures: with an err,
-	// and a nil resp where there was none; else with the resp, after its body has
-	// ended. It is not asked about requests that were refused, that the caller
+	// Classify judges how an attempt ended for breakers and figures. It is asked as
+	// soon as the headers have come, with the resp and a nil err, and decides about
+	// overload too: an answer that only asks for less is to be Ignored. It is asked with
+	// an err and a nil resp where no headers came, and once more, with both, where a
+	// body broke. It is not asked about requests that were refused, that the caller
 	// canceled or made wrong, or that did not return; the latter are failures, the
 	// others are ignored. It must not read resp's body. Default [Classify].
 	Classify func(resp *http.Response, err error) stability.Outcome
@@ -295,8 +298,7 @@ func (c TransportConfig) withDefaults() TransportConfig {
 	if c.Key == nil {
 		c.Key = HostPort
 	}
-	c.Retry.Retryable, c.Retry.OnRetry, c.Retry.Classify = retryable, onRetry(c.Retry.OnRetry), outcome
-	c.RateLimit.Classify, c.Bulkhead.Classify, c.Breaker.Classify = outcome, outcome, outcome
+	c.Retry.Retryable, c.Retry.OnRetry = retryable, onRetry(c.Retry.OnRetry)
 	orDefault(&c.Retry.Name, c.Name)
 	orDefault(&c.RateLimit.Name, c.Name)
 	orDefault(&c.Bulkhead.Name, c.Name)
@@ -316,7 +318,6 @@ func (c TransportConfig) hedge() hedge.Config {
 		return hedge.Config{}
 	}
 	h := *c.Hedge
-	h.Classify = outcome
 	if h.Delay == 0 {
 		h.Key, h.Keys = keyOf, c.Keys
 	}

@@ -138,7 +138,7 @@ func (x *exchange) send(ctx, values context.Context) (*http.Response, error) {
 	// Whether another attempt is made is for the retry to say. If so, the response
 	// is discarded before the pause, in which it must not take up anything at the
 	// host; else it is the caller's, and holds what it holds to the end of its body.
-	return resp, &attemptError{resp: resp, again: true, wait: wait}
+	return resp, &attemptError{resp: resp, again: true, shed: shed(resp), wait: wait}
 }
 
 // retryable asks the user's function about a response, which must not be lost if it
@@ -234,6 +234,7 @@ type attemptError struct {
 	err   error
 	resp  *http.Response
 	again bool
+	shed  bool          // resp says overload
 	wait  time.Duration // that the server asked for
 }
 
@@ -247,6 +248,9 @@ func (e *attemptError) Error() string {
 
 // Unwrap returns the error.
 func (e *attemptError) Unwrap() error { return e.err }
+
+// Overloaded tells stability.Overloaded whether the server shed the request.
+func (e *attemptError) Overloaded() bool { return e.shed }
 
 // Pushback tells stability.RetryAfter how long to wait.
 func (e *attemptError) Pushback() time.Duration { return e.wait }

@@ -36,6 +36,13 @@ func (p *passes) enter(ctx context.Context, gates [gates]stability.Admitter) err
 	return nil
 }
 
+// answered tells the gates that the host has shown that it works.
+func (p *passes) answered(ctx context.Context) {
+	for i := range p.held[:p.n] {
+		p.held[i] = p.held[i].Answered(ctx)
+	}
+}
+
 // leave gives back all but the first keep of the gates, innermost first, and tells
 // them how the call in ctx ended.
 func (p *passes) leave(ctx context.Context, keep int, verdict error) {
@@ -48,26 +55,4 @@ func (p *passes) leave(ctx context.Context, keep int, verdict error) {
 		p.n--
 		_ = p.held[p.n].Done(ctx, verdict)
 	}
-}
-
-// A verdict is what gates are told about a call in place of its error: how it ended
-// in the eyes of TransportConfig.Classify.
-type verdict stability.Outcome
-
-func (v verdict) Error() string { return "stabilityhttp: " + stability.Outcome(v).String() }
-
-// told returns what the gates are told about a call with that outcome.
-func told(o stability.Outcome) error {
-	if o == stability.Success {
-		return nil
-	}
-	return verdict(o)
-}
-
-// outcome is the Classifier of the gates, which takes verdicts as they are.
-func outcome(ctx context.Context, err error) stability.Outcome {
-	if v, ok := err.(verdict); ok { //nolint:errorlint // Nobody wraps it on the way from leave.
-		return stability.Outcome(v)
-	}
-	return stability.Classify(ctx, err)
 }

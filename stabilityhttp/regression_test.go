@@ -193,7 +193,7 @@ func TestTheLastResponseHoldsTheGates(t *testing.T) {
 				require.Equal(t, 2, base.calls)
 				require.Equal(t, 1, base.open)
 				require.Equal(t, 1, rt.Gates("upstream.test:80").Bulkhead.Stats().InUse)
-				require.EqualValues(t, 1, rt.Gates("upstream.test:80").Breaker.Stats().Failed)
+				require.EqualValues(t, 2, rt.Gates("upstream.test:80").Breaker.Stats().Failed, "as soon as its headers have come")
 				body, err := io.ReadAll(resp.Body)
 				require.NoError(t, err)
 				require.Equal(t, "answer 2", string(body))

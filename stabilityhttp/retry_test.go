@@ -427,7 +427,7 @@ func TestNothingIsHeldInPauses(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, resp.Body.Close())
 		require.Equal(t, 1, retries)
-		require.Equal(t, stability.Calls{Succeeded: 1, Failed: 1}, rt.Gates("upstream.test:80").Breaker.Stats().Calls)
+		require.Equal(t, stability.Calls{Succeeded: 1, Ignored: 1}, rt.Gates("upstream.test:80").Breaker.Stats().Calls)
 	})
 }
 

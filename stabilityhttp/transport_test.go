@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -483,9 +484,14 @@ func TestPanickingBase(t *testing.T) {
 	panics(stabilityhttp.NewTransport(base, cfg), "the user's key")
 
 	cfg = gatesOnly
-	cfg.Classify = func(*http.Response, error) stability.Outcome { panic("the user's function") }
+	cfg.Classify = func(_ *http.Response, err error) stability.Outcome {
+		if err == nil {
+			return stability.Success
+		}
+		panic("the user's function")
+	}
 	base = func(*http.Request) (*http.Response, error) {
-		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("fine"))}, nil
+		return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(iotest.ErrReader(io.ErrUnexpectedEOF))}, nil
 	}
 	rt = stabilityhttp.NewTransport(base, cfg)
 	resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil))
@@ -493,6 +499,18 @@ func TestPanickingBase(t *testing.T) {
 	require.PanicsWithValue(t, "the user's function", func() { _, _ = io.ReadAll(resp.Body) })
 	requireCalls(t, rt, bubbleURL, stability.Calls{Failed: 1})
 	require.NoError(t, resp.Body.Close())
+
+	answer := &closeCounter{Reader: strings.NewReader("fine")}
+	base = func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusOK, Body: answer}, nil
+	}
+	cfg.Classify = func(*http.Response, error) stability.Outcome { panic("the user's function") }
+	rt = stabilityhttp.NewTransport(base, cfg)
+	require.PanicsWithValue(t, "the user's function", func() {
+		_, _ = rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil)) //nolint:bodyclose // It panics.
+	})
+	require.Equal(t, 1, answer.closed)
+	requireCalls(t, rt, bubbleURL, stability.Calls{Failed: 1})
 }
 
 // However many hosts there are, what is kept of them is bounded, and each request has
