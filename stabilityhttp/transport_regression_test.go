@@ -112,7 +112,7 @@ func TestHeadersAreTheAnswer(t *testing.T) {
 					_ = http.NewResponseController(w).Flush()
 				}
 			}
-		}), stabilityhttp.TransportConfig{Off: stabilityhttp.PartRetry, Timeout: time.Hour, Breaker: breaker.Config{ProbeFor: 30 * time.Minute}})
+		}), stabilityhttp.TransportConfig{Off: stabilityhttp.PartRetry, Timeout: time.Hour, AttemptTimeout: 10 * time.Second, Breaker: breaker.Config{ProbeFor: 20 * time.Second}})
 		gates := rt.Gates("upstream.test:80")
 		for gates.Breaker.State() != breaker.Open {
 			resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil))
