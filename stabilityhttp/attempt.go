@@ -71,14 +71,14 @@ func (a *attempt) send(reqBody io.ReadCloser) (*http.Response, error) {
 		return nil, a.end(a.clock.Err())
 	}
 	resp.Request = a.x.req
-	a.x.t.quotas.note(a.x.key, resp)
+	a.x.t.quotas.note(a.x.key, a.x.req, resp)
 	a.receive(resp)
 	returned = true
 	return resp, nil
 }
 
 func (a *attempt) roundTrip(reqBody io.ReadCloser) (*http.Response, error) {
-	if err := a.passes.enter(&a.clock, a.x.t.gates(a.x.key)); err != nil {
+	if err := a.passes.enter(&a.clock, a.x.t.gates(a.x.key, a.x.req)); err != nil {
 		closeBody(reqBody)
 		return nil, err
 	}

@@ -38,7 +38,7 @@ type clock struct {
 	since    time.Duration   // when it began to wait
 	reading  int             // calls of Read under way, and those that ended the attempt
 	cause    cause
-	err      error         // set before state is ended
+	err      error         // set before state is finished
 	done     chan struct{} // set before state is running
 	timer    *time.Timer   // nil until there is something to wait for
 	rings    time.Duration // when timer does; 0: it does not
@@ -51,7 +51,7 @@ type clock struct {
 const (
 	idle    = iota // it ends with its parent only
 	running        // since it was sent, or somebody waited for it
-	ended
+	finished
 )
 
 // cause is what ended a clock.
@@ -103,7 +103,7 @@ func (c *clock) Err() error {
 	switch c.state.Load() {
 	case idle:
 		return c.Context.Err()
-	case ended:
+	case finished:
 		return c.err
 	}
 	c.mu.Lock()
@@ -333,7 +333,7 @@ func (c *clock) endLocked(err error, by cause) {
 		return
 	}
 	c.err, c.cause = err, by
-	c.state.Store(ended)
+	c.state.Store(finished)
 	if c.done != nil {
 		close(c.done)
 	}

@@ -31,12 +31,20 @@ const (
 	PartAttemptTimeout
 	// PartRetry makes requests again.
 	PartRetry
-	// PartQuota refuses requests to a host that has refused one, with status 429 or
-	// 503, and said in its field RateLimit (draft-ietf-httpapi-ratelimit-headers-11)
-	// that nothing is left of its client's quota; until the time that it named, or
-	// for a minute. The field does not say which requests the quota is for. A client
-	// that speaks for many users, each with a quota of his own, or to a host with a
-	// quota for each of its endpoints, leaves this part out, or has a Key for each.
+	// PartQuota holds requests to a host that has refused one, with status 429 or 503,
+	// and said in its field RateLimit (draft-ietf-httpapi-ratelimit-headers-11) that
+	// nothing is left of its client's quota. A request waits until the quota is open
+	// again, where that is before its deadline; one without the time for that is refused
+	// at once. The wait is as long as the field, or Retry-After, means at the
+	// least, since both are rounded up to seconds; a minute at the most. Requests that
+	// waited for the same quota come back one by one.
+	//
+	// Users are kept apart: a quota holds for the requests with the same values of the
+	// fields Authorization, Cookie, X-Api-Key, Api-Key, Forwarded, X-Forwarded-For,
+	// X-Real-Ip and X-Request-Caller. The partition key of the field (pk) is not read,
+	// because it tells nothing about the next request. A host with a quota for each of
+	// its endpoints, or that tells users apart in another way, needs a Key for each, or
+	// to go without this part.
 	PartQuota
 	// PartBulkhead bounds the requests under way to a host.
 	PartBulkhead

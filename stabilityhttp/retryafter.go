@@ -22,6 +22,16 @@ func pushback(h http.Header, now time.Time) (time.Duration, bool) {
 	return exhaustedFor(h)
 }
 
+// pushbackRange returns how long a response asks its client to stay away at the least,
+// and how much longer that can mean. The fields have whole seconds, rounded up.
+func pushbackRange(h http.Header, now time.Time) (least, more time.Duration) {
+	wait, ok := pushback(h, now)
+	if !ok {
+		return 0, 0
+	}
+	return wait - time.Second, time.Second
+}
+
 // parseRetryAfter reads the field Retry-After (RFC 9110, section 10.2.3), seconds
 // or a date in any of the three forms. A date is taken against the response's own
 // Date where it has one, so that the clocks of both sides need not agree. One in

@@ -158,10 +158,10 @@ func (t *Transport) CloseIdleConnections() {
 	}
 }
 
-// gates returns the gates of a key.
-func (t *Transport) gates(key string) [gates]stability.Admitter {
+// gates returns the gates of a request with that key.
+func (t *Transport) gates(key string, req *http.Request) [gates]stability.Admitter {
 	return [gates]stability.Admitter{
-		quotaGate:     t.quotas.get(key),
+		quotaGate:     t.quotas.get(key, req),
 		rateLimitGate: t.limiters.Get(key),
 		bulkheadGate:  t.bulkheads.Get(key),
 		breakerGate:   t.breakers.Get(key),

@@ -112,7 +112,7 @@ func TestTransportIsPoints(t *testing.T) {
 			return list
 		}
 		const name, bare = "TestTransportIsPoints", "TestTransportIsPoints, without limits"
-		base := &answers{t: t, all: []any{status{429, "RateLimit", `"default";r=0;t=20`}}}
+		base := &answers{t: t, all: []any{status{429, "RateLimit", `"default";r=0;t=40`}}}
 		rt := stabilityhttp.NewTransport(base, stabilityhttp.TransportConfig{
 			Name: name, Hedge: &hedge.Config{}, RateLimit: ratelimit.Config{Rate: 10}, Retry: retry.Config{Attempts: 1},
 		})
@@ -135,7 +135,7 @@ func TestTransportIsPoints(t *testing.T) {
 			Policy: "quota", Name: name, Keys: 1, Limits: map[string]string{"longest": "1m0s"},
 			Calls: stability.Calls{Rejected: 1}, Figures: map[string]float64{"spent": 1},
 		}, list["quota"])
-		time.Sleep(20 * time.Second)
+		time.Sleep(40 * time.Second)
 		require.Zero(t, points(name)["quota"].Figures["spent"])
 
 		policytest.Keep(t, stabilityhttp.NewTransport(base, stabilityhttp.TransportConfig{
