@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/onhold"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
 
@@ -81,6 +82,7 @@ func (b *Bulkhead) acquireSlow(ctx context.Context) error {
 	}
 	granted := b.queue.join()
 	b.mu.Unlock()
+	defer onhold.Begin(ctx).End()
 	if patience == 0 && !timed && ctx.Done() == nil {
 		<-granted // there is nothing else to look out for
 		return nil

@@ -14,12 +14,14 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/internal/keyed"
+	"github.com/crumplezone/stability/internal/onhold"
 	"github.com/crumplezone/stability/internal/stripe"
 	"github.com/crumplezone/stability/internal/telemetry"
 	"github.com/crumplezone/stability/retry"
@@ -226,6 +228,12 @@ func (h *Hedge) Stats() Stats {
 // that fails leaves the others alone, and when no other is running the failure is
 // returned at once: to call again after a failure is what a retry does.
 //
+// Time that a call waits on the caller's own side is no slowness of the dependency: in
+// the queue of a bulkhead or of a rate limiter within fn, or where fn says so with
+// [Waiting]. It does not count towards the delay, nor as latency, and a call that waits
+// is not running: when all others have failed, it is canceled and not waited for, since
+// it may wait for what one of them still holds.
+//
 // When a call has succeeded, the contexts of the others are canceled, with the
 // cause [ErrLost], so that the gates inside fn ignore how they end. Do waits for
 // them, so fn must heed its context. Where another call succeeds all the same, its
@@ -244,6 +252,19 @@ func Do[T any](ctx context.Context, h *Hedge, fn func(context.Context) (T, error
 	v, release, err := Open(ctx, h, fn, dispose...)
 	release()
 	return v, err
+}
+
+// Waiting tells the hedge that made the call of ctx that the call waits on the caller's
+// own side, for a connection of a pool for instance, until sent is called. [Do] says what
+// that means. The gates of this module that queue do it by themselves.
+//
+// sent may be called more than once; the first call counts. Both may be called by any
+// goroutine, at any time, and with a ctx that belongs to no hedge: then they do nothing.
+// Where hedges are nested, the innermost is told.
+func Waiting(ctx context.Context) (sent func()) {
+	wait := onhold.Begin(ctx)
+	var once sync.Once
+	return func() { once.Do(wait.End) }
 }
 
 // Open is [Do] for a value that lives on under the context it was made under: a

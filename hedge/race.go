@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/onhold"
 	"github.com/crumplezone/stability/retry"
 )
 
@@ -29,22 +30,44 @@ type race[T any] struct {
 	mu      sync.Mutex
 	calls   []*call[T] // in the order in which they were started
 	running int
-	timer   *time.Timer // starts the next call; nil: not set
-	over    bool        // no call is started, and none wins, any more
+	waiting int           // of those that run, how many wait on the caller's own side
+	timer   *time.Timer   // starts the next call; nil: not set
+	setting int           // how often the timer was set
+	due     time.Time     // when the timer goes off
+	delay   time.Duration // that it was set for
+	left    time.Duration // until then, while the newest call waits and there is no timer
+	paused  bool          // there is no timer because the newest call waits
+	over    bool          // no call is started, and none wins, any more
 	winner  *call[T]
 	crash   *crash
 	counted bool
 }
 
-// A call is one of a race. Its result is written with mu held.
+// A call is one of a race, and the context that it is made under. What follows the
+// number is guarded by mu.
 type call[T any] struct {
-	ctx     context.Context
+	context.Context
+
+	race    *race[T]
 	cancel  context.CancelCauseFunc
 	number  int
 	ended   bool // it returned v and err
 	v       T
 	err     error
+	lost    bool // the race ended before
 	dropped bool // v has gone to the disposers
+
+	waits  int           // under way
+	since  time.Time     // when the first of them began
+	waited time.Duration // in those that are over
+}
+
+// Value implements [context.Context].
+func (c *call[T]) Value(key any) any {
+	if key == (onhold.Key{}) {
+		return c
+	}
+	return c.Context.Value(key)
 }
 
 // A crash is how a call ended that did not return, on a goroutine of the race.
@@ -67,7 +90,7 @@ func (r *race[T]) run() (v T, release context.CancelFunc, err error) {
 	r.mu.Lock()
 	r.arm()
 	r.mu.Unlock()
-	v, err = r.fn(first.ctx)
+	v, err = r.fn(first)
 	r.end(first, v, err)
 	r.pending.Wait()
 
@@ -93,8 +116,8 @@ func (r *race[T]) run() (v T, release context.CancelFunc, err error) {
 
 // start makes a call and its context. The caller holds mu, or is alone.
 func (r *race[T]) start() *call[T] {
-	c := &call[T]{number: len(r.calls) + 1}
-	c.ctx, c.cancel = context.WithCancelCause(r.ctx)
+	c := &call[T]{race: r, number: len(r.calls) + 1}
+	c.Context, c.cancel = context.WithCancelCause(r.ctx)
 	r.calls = append(r.calls, c)
 	r.running++
 	return c
@@ -105,20 +128,38 @@ func (r *race[T]) start() *call[T] {
 func (r *race[T]) arm() {
 	if len(r.calls) < r.hedge.cfg.Max {
 		delay := r.hedge.delay(r.latencies)
-		r.pending.Add(1)
-		r.timer = time.AfterFunc(delay, func() { r.join(delay) })
+		r.set(delay, delay)
 	}
 }
 
-// join makes another call beside those that run.
-func (r *race[T]) join(delay time.Duration) {
+// set sets the timer for the next call to go off after what is left of the delay. The
+// caller holds mu.
+func (r *race[T]) set(left, delay time.Duration) {
+	r.pending.Add(1)
+	r.due, r.delay = time.Now().Add(left), delay
+	r.setting++
+	setting := r.setting
+	r.timer = time.AfterFunc(left, func() { r.join(setting) })
+}
+
+// stop stops the timer, if it is set. The caller holds mu.
+func (r *race[T]) stop() {
+	if r.timer != nil && r.timer.Stop() {
+		r.pending.Done() // of the goroutine that now does not start
+	}
+	r.timer = nil
+}
+
+// join makes another call beside those that run, when the timer goes off.
+func (r *race[T]) join(setting int) {
 	defer r.pending.Done()
 	r.mu.Lock()
-	r.timer = nil
-	if r.over || r.ctx.Err() != nil {
+	if r.timer == nil || r.setting != setting || r.ctx.Err() != nil { // stopped as it went off
 		r.mu.Unlock()
 		return
 	}
+	r.timer = nil
+	delay := r.delay
 	if !r.budget.Spend() {
 		r.mu.Unlock()
 		r.hedge.suppressed.Add(1)
@@ -136,9 +177,65 @@ func (r *race[T]) join(delay time.Duration) {
 			r.crashed(&crash{recover()})
 		}
 	}()
-	v, err := r.fn(c.ctx)
+	v, err := r.fn(c)
 	returned = true
 	r.end(c, v, err)
+}
+
+// Wait implements [onhold.Call]: the call has not been sent, or is held up on the
+// caller's own side.
+func (c *call[T]) Wait() {
+	r := c.race
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c.ended {
+		return
+	}
+	c.waits++
+	if c.waits > 1 {
+		return
+	}
+	c.since = time.Now()
+	r.waiting++
+	if c == r.newest() && r.timer != nil {
+		r.left = max(r.due.Sub(c.since), 0)
+		r.paused = true
+		r.stop()
+	}
+	r.settle()
+}
+
+// Go implements [onhold.Call].
+func (c *call[T]) Go() {
+	r := c.race
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c.ended {
+		return
+	}
+	c.waits--
+	if c.waits > 0 {
+		return
+	}
+	c.waited += time.Since(c.since)
+	r.waiting--
+	if c == r.newest() && r.paused && !r.over {
+		r.paused = false
+		r.set(r.left, r.delay)
+	}
+}
+
+func (r *race[T]) newest() *call[T] { return r.calls[len(r.calls)-1] }
+
+// took returns how long the call has been under way, without its waits. The caller holds
+// mu.
+func (c *call[T]) took(began time.Time) time.Duration {
+	now := time.Now()
+	took := now.Sub(began) - c.waited
+	if c.waits > 0 {
+		took -= now.Sub(c.since)
+	}
+	return took
 }
 
 // end takes what a call returned. The first success ends the race, and so does a
@@ -146,32 +243,46 @@ func (r *race[T]) join(delay time.Duration) {
 func (r *race[T]) end(c *call[T], v T, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if first := r.calls[0]; !r.over && err == nil && r.latencies != nil && !first.ended {
+		// A first call that lost would have taken longer still. That it exceeded the
+		// delay is what the percentile needs to know of it.
+		r.latencies.add(first.took(r.began))
+	}
 	c.ended, c.v, c.err = true, v, err
 	r.running--
-	switch {
-	case r.over:
-	case err == nil:
+	if c.waits > 0 {
+		r.waiting--
+	}
+	if !r.over && err == nil {
 		r.winner = c
-		if first := r.calls[0]; r.latencies != nil && (c == first || !first.ended) {
-			// A first call that lost would have taken longer still. That it
-			// exceeded the delay is what the percentile needs to know of it.
-			r.latencies.add(time.Since(r.began))
-		}
 		r.finish()
-	case r.running == 0:
+	}
+	r.settle()
+}
+
+// settle ends a race in which a call has failed and no other is under way. One that
+// waits on the caller's own side is not: it may wait for what the failed call still
+// holds, a permit or a connection. The caller holds mu.
+func (r *race[T]) settle() {
+	if !r.over && r.running < len(r.calls) && r.running == r.waiting {
 		r.finish()
 	}
 }
 
 // loser returns the call whose error is that of a race without a winner: the first
-// one, unless it was refused and another was made.
+// one that failed by itself, or one that was refused where there is no other.
 func (r *race[T]) loser() *call[T] {
+	var refused *call[T]
 	for _, c := range r.calls {
-		if !stability.Rejected(c.err) {
+		switch {
+		case c.lost:
+		case !stability.Rejected(c.err):
 			return c
+		case refused == nil:
+			refused = c
 		}
 	}
-	return r.calls[0]
+	return refused
 }
 
 func (r *race[T]) crashed(c *crash) {
@@ -185,11 +296,9 @@ func (r *race[T]) crashed(c *crash) {
 // mu.
 func (r *race[T]) finish() {
 	r.over = true
-	if r.timer != nil && r.timer.Stop() {
-		r.pending.Done() // of the goroutine that now does not start
-	}
-	r.timer = nil
+	r.stop()
 	for _, c := range r.calls {
+		c.lost = c.lost || !c.ended
 		if c != r.winner {
 			c.cancel(ErrLost)
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/onhold"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
 
@@ -194,6 +195,7 @@ func (l *Limiter) acquire(ctx context.Context, n int, maxWait time.Duration) err
 	l.setAlarm()
 	l.mu.Unlock()
 
+	defer onhold.Begin(ctx).End()
 	// The tokens of w come when they are due only where nobody's alarm is late.
 	var over <-chan time.Time
 	if maxWait < forever {
