@@ -103,7 +103,8 @@ func (b *binary) compare(ctx context.Context, tests []string, workers int, log i
 	}
 	slices.Sort(res.neverWell)
 	fmt.Fprintf(log, "%s: %d tests in %v, %d to be looked at again\n", b.pkg, len(tests), time.Since(began).Round(time.Second), len(suspects))
-	err = each(workers, slices.Sorted(maps.Keys(suspects)), func(test string) error {
+	// Most of these wait for what does not come, and need no processor for that.
+	err = each(2*workers, slices.Sorted(maps.Keys(suspects)), func(test string) error {
 		found, err := b.again(ctx, test, suspects[test])
 		mu.Lock()
 		defer mu.Unlock()
@@ -118,7 +119,7 @@ func (b *binary) compare(ctx context.Context, tests []string, workers int, log i
 }
 
 // patience is how long a test may take behind guards that took so long without.
-func patience(took time.Duration) time.Duration { return 20*time.Second + 5*took.Round(time.Second) }
+func patience(took time.Duration) time.Duration { return 10*time.Second + 3*took.Round(time.Second) }
 
 // again runs a test that differed more often, and counts.
 func (b *binary) again(ctx context.Context, test string, first map[guard]*run) ([]*difference, error) {
