@@ -13,7 +13,136 @@ type reason struct {
 // is. A test stands for its subtests too. One after which stands " (sometimes)" need
 // not differ each time; one before which stands the name of its package and a space
 // is of a suite other than net/http.
-var reasons = []reason{}
+var reasons = []reason{
+	{
+		title: "A request that failed is made again",
+		why: `
+net/http makes a request again only where a connection that it had kept turns out to be dead. A default Transport makes
+an idempotent request three times where it fails, or is answered 502, 503 or 504. These tests count dials, connections,
+lines of a log or calls of a handler that is to be called once, or the handler waits for what the test gives it once.
+They pass without PartRetry.`,
+		tests: []string{
+			"TestCancelRequestWhenSharingConnection",
+			"TestDontCacheBrokenHTTP2Conn",
+			"TestServerKeepAliveAfterWriteError",
+			"TestTimeoutHandler",
+			"TestTimeoutHandlerContextCanceled",
+			"TestTimeoutHandlerRaceHeaderTimeout",
+			"TestTimeoutHandlerSuperfluousLogs",
+			"TestWriteDeadlineEnforcedPerStream",
+			"TestWriteHeader0",
+			"net/http/httputil TestReverseProxy_CopyBuffer",
+		},
+	},
+	{
+		title: "An error says how often it was tried",
+		why: `
+After the last attempt the error is a retry.Error around that attempt's. errors.Is and errors.As find what these tests
+look for with ==, by a type assertion or in the whole text. They pass without PartRetry.`,
+		tests: []string{
+			"TestTransportDialPreservesNetOpProxyError",
+			"TestTransportReturnsPeekError",
+			"TestTransportTraceGotConnH2IdleConns",
+		},
+	},
+	{
+		title: "Two header fields are added",
+		why: `
+A default Transport says how much time is left (X-Request-Timeout-Ms) and which attempt this is (X-Request-Attempt).
+These tests compare a request with what net/http sends, to the letter. They pass without PartDeadlineHeader and
+PartRetry.`,
+		tests: []string{
+			"TestClientCopyHeadersOnRedirect",
+			"TestRetryRequestsOnError",
+			"TestTransportFlushesBodyChunks",
+			"net/http/httputil ExampleDumpRequest",
+			"net/http/httputil ExampleDumpRequestOut",
+			"net/http/httputil TestDumpRequest",
+		},
+	},
+	{
+		title: "A request without time left is not begun",
+		why: `
+The client gives a request a few milliseconds, the Transport says so to the server, and the Handler answers 504 at once
+where less than MinTimeout (5ms) is left. The tests want the handler to begin with it all the same, and the client to
+have run out of time. Whether the answer is there before that is a matter of luck. They pass without PartDeadlineHeader.`,
+		tests: []string{
+			"TestClientTimeout" + sometimes,
+			"TestClientTimeout_Headers" + sometimes,
+			"TestClientTimeoutKillsConn_BeforeHeaders" + sometimes,
+		},
+	},
+	{
+		title: "The bulkhead refuses what it cannot let in soon",
+		why: `
+300 requests begin at once, for one host. A default Transport lets 100 of them out at a time, lets 100 more wait for a
+second, and refuses the rest. The test passes without PartBulkhead.`,
+		tests: []string{"TestTransportDecrementConnWhenIdleConnRemoved"},
+	},
+	{
+		title: "The breaker opens for calls that ran out of time",
+		why: `
+The test makes calls without end, whose deadlines all pass while the server has them, and wants each of them to say so.
+A deadline that passes while a host hangs is how most outages look from outside: it is a failure, and after enough of
+them the breaker refuses. The test passes without PartBreaker.`,
+		tests: []string{"connectrpc.com/connect TestClientDeadlineHandling"},
+	},
+	{
+		title: "CancelRequest knows requests by their address",
+		why: `
+The method CancelRequest of http.Transport, which is deprecated since Go 1.6, looks for the request that it is given
+among those that RoundTrip was given. A Transport gives its base a copy, since the request has another context, and has
+no such method. A request is canceled through its context, or its Cancel, which work.`,
+		tests: []string{
+			"TestTransportAndServerSharedBodyRace" + sometimes,
+			"TestTransportCancelRequest",
+			"TestTransportCancelRequestBeforeResponseHeaders",
+			"TestTransportCancelRequestInDial",
+			"TestTransportCancelRequestWithBody",
+			"net/http/httputil TestReverseProxyCancellation",
+		},
+	},
+	{
+		title: "Still to be mended: net/http does not see what a request's body is",
+		why: `
+Each request body is wrapped, so that net/http does not write one in memory with the header in one piece, does not
+use sendfile for a file, and cannot make again by itself what it could.`,
+		tests: []string{"TestClientWrites", "TestTransportRequestWriteRoundTrip"},
+	},
+	{
+		title: "Still to be mended: errors are no net.Error",
+		why:   "They lack the method Temporary.",
+		tests: []string{"TestTransportResponseHeaderTimeout", "TestTransportTLSHandshakeTimeout"},
+	},
+	{
+		title: "Still to be mended: a proxy's refusal is asked for again",
+		why:   "What a proxy answers to CONNECT is its answer for the request, and not a connection that failed.",
+		tests: []string{
+			"TestMissingStatusNoPanic",
+			"TestOnProxyConnectResponse",
+			"TestProxyWithInfiniteHeader",
+			"TestTransportProxyConnectHeader",
+			"TestTransportProxyGetConnectHeader",
+		},
+	},
+	{
+		title: "Still to be mended: a client that has sent everything is taken for gone",
+		why: `
+A client that closes its half of the connection after its request, as old health checks do, is answered 499 and not
+what it asked for.`,
+		tests: []string{
+			"TestConsumingBodyOnNextConn",
+			"TestEarlyHints" + sometimes,
+			"TestHandlerBodyClose",
+			"TestIssue11549_Expect100",
+			"TestProcessing" + sometimes,
+			"TestServerValidatesHeaders" + sometimes,
+			"TestServerValidatesHostHeader" + sometimes,
+			"TestServerValidatesMethod" + sometimes,
+			"TestTolerateCRLFBeforeRequestLine",
+		},
+	},
+}
 
 const sometimes = " (sometimes)"
 
