@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -217,7 +216,7 @@ func main() {
 	} {
 		t.Run("guard "+string(g), func(t *testing.T) {
 			seen := t.TempDir()
-			cmd := exec.CommandContext(context.Background(), binary)
+			cmd := exec.CommandContext(t.Context(), binary)
 			cmd.Env = append(os.Environ(), "STABILITY_GUARD="+string(g), "STABILITY_SEEN="+seen)
 			out, err := cmd.CombinedOutput()
 			require.NoError(t, err, string(out))
@@ -225,5 +224,38 @@ func main() {
 			require.Equal(t, g != plain, exists(filepath.Join(seen, "client")))
 			require.Equal(t, g != plain, exists(filepath.Join(seen, "server")))
 		})
+	}
+}
+
+// The page says of each test of the table what became of it, and is the same whether or
+// not one differed that only sometimes does.
+func TestPage(t *testing.T) {
+	known := []reason{{title: "It is so", why: "Because.", tests: []string{"TestA", "TestB" + sometimes, "TestC"}}}
+	always := &difference{suite: "net/http", test: "TestA/h1", guard: byDefault, outcome: hang, guarded: count{5, 5}, plain: count{0, 5}}
+	shaky := &difference{suite: "net/http", test: "TestB", guard: byDefault, outcome: fail, guarded: count{2, 5}, plain: count{0, 5}}
+	res := &result{suite: suite{pkg: "net/http"}, tests: 7, clients: 5, servers: 4, differences: []*difference{always, shaky}}
+	text := write(known, []*result{res})
+	require.Contains(t, text, "| `net/http` | 7 | 5 | 4 | 1 | 0 |\n")
+	require.Contains(t, text, "## It is so\n\nBecause.\n")
+	require.Contains(t, text, "| TestA | hangs, 5 of 5 | passes |\n")
+	require.Contains(t, text, "| TestB | sometimes fails | sometimes fails |\n")
+	require.Contains(t, text, "| TestC | passes | passes |\n")
+	require.NotContains(t, text, "Without a reason")
+
+	res.differences = []*difference{always}
+	require.Equal(t, text, write(known, []*result{res}))
+
+	res.differences = append(res.differences, &difference{suite: "net/http", test: "TestNew", guard: allOff, outcome: fail, guarded: count{5, 5}, plain: count{0, 5}, output: []byte(mark + "=== RUN   TestNew\nno\n")})
+	require.Contains(t, write(known, []*result{res}), "net/http TestNew, off: fails 5 of 5, 0 of 5 without guards\n      no\n")
+}
+
+// A worker that fails ends the rest, and what it failed with comes back.
+func TestEach(t *testing.T) {
+	items := strings.Fields("a b c d e f g h")
+	done := make(chan string, len(items))
+	require.NoError(t, each(3, items, func(item string) error { done <- item; return nil }))
+	require.Len(t, done, len(items))
+	for _, workers := range []int{1, 3} {
+		require.ErrorIs(t, each(workers, items, func(string) error { return os.ErrClosed }), os.ErrClosed)
 	}
 }
