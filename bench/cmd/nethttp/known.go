@@ -94,7 +94,7 @@ The method CancelRequest of http.Transport, which is deprecated since Go 1.6, lo
 among those that RoundTrip was given. A Transport gives its base a copy, since the request has another context, and has
 no such method. A request is canceled through its context, or its Cancel, which work.`,
 		tests: []string{
-			"TestTransportAndServerSharedBodyRace" + sometimes,
+			"TestTransportAndServerSharedBodyRace",
 			"TestTransportCancelRequest",
 			"TestTransportCancelRequestBeforeResponseHeaders",
 			"TestTransportCancelRequestInDial",
@@ -132,14 +132,20 @@ A client that closes its half of the connection after its request, as old health
 what it asked for.`,
 		tests: []string{
 			"TestConsumingBodyOnNextConn",
+			"TestContentTypeOkayOn204" + sometimes,
 			"TestEarlyHints" + sometimes,
 			"TestHandlerBodyClose",
+			"TestHandlerSetTransferEncodingChunked" + sometimes,
+			"TestHandlerSetTransferEncodingGzip" + sometimes,
 			"TestIssue11549_Expect100",
 			"TestProcessing" + sometimes,
+			"TestResponseWriterWriteString" + sometimes,
+			"TestServerBufferedChunking" + sometimes,
 			"TestServerValidatesHeaders" + sometimes,
 			"TestServerValidatesHostHeader" + sometimes,
 			"TestServerValidatesMethod" + sometimes,
 			"TestTolerateCRLFBeforeRequestLine",
+			"TestWriteAfterHijack" + sometimes,
 		},
 	},
 }
