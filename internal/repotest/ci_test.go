@@ -36,6 +36,11 @@ func TestCIRunsTheSuite(t *testing.T) {
 			commands = append(commands, name+": "+strings.TrimSuffix(command, "; }"))
 		}
 	}
-	require.Contains(t, commands, "run_test: go test -race -shuffle=on work")
-	require.Contains(t, commands, "run_386: GOARCH=386 CGO_ENABLED=0 go test -shuffle=on ./...")
+	require.Contains(t, commands, `run_test: go test -race -shuffle=on -timeout "$test_timeout" work`)
+	for _, command := range []string{
+		`CGO_ENABLED=0 GOARCH=386 go test -shuffle=on -timeout "$test_timeout" ./...`,
+		`CGO_ENABLED=0 GOARCH=arm GOARM=7 go test -exec qemu-arm -shuffle=on -timeout "$test_timeout" ./...`,
+	} {
+		require.Contains(t, read(t, ".ci/run"), "\t\t"+command+"\n")
+	}
 }
