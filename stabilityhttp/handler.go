@@ -16,7 +16,6 @@ import (
 	"github.com/crumplezone/stability/internal/stripe"
 	"github.com/crumplezone/stability/internal/telemetry"
 	"github.com/crumplezone/stability/ratelimit"
-	"github.com/crumplezone/stability/retry"
 )
 
 // HandlerConfig configures a [Handler]. The zero HandlerConfig is valid: it takes up
@@ -171,7 +170,7 @@ func NewHandler(next http.Handler, cfg HandlerConfig) *Handler {
 		panic(err)
 	}
 	if next == nil {
-		next = http.DefaultServeMux
+		next = http.HandlerFunc(serveDefault)
 	}
 	orDefault(&cfg.DeadlineHeader, DeadlineHeader)
 	if cfg.MinTimeout == 0 {
@@ -193,37 +192,55 @@ func NewHandler(next http.Handler, cfg HandlerConfig) *Handler {
 // its handler runs.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h == nil {
-		http.DefaultServeMux.ServeHTTP(w, r)
+		serveDefault(w, r)
 		return
 	}
-	served, refused := false, false
+	h.guard(w, r, h.next)
+}
+
+// Guard returns a handler that guards next as h guards its own, with the same gates and
+// figures: for routes that share what the server can do. Where h is nil, it is next
+// itself, so that a nil *Handler is an off switch. A nil next is as for [NewHandler].
+func (h *Handler) Guard(next http.Handler) http.Handler {
+	if next == nil {
+		next = http.HandlerFunc(serveDefault)
+	}
+	if h == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.guard(w, r, next) })
+}
+
+type onDefault struct{}
+
+// serveDefault serves with [http.DefaultServeMux], as a nil handler does everywhere in
+// net/http. Where it is registered there itself, and not further out, there is nothing to
+// serve: without the mark it would call itself until the stack overflows.
+func serveDefault(w http.ResponseWriter, r *http.Request) {
+	if r.Context().Value(onDefault{}) != nil {
+		http.NotFound(w, r)
+		return
+	}
+	inner := r.WithContext(context.WithValue(r.Context(), onDefault{}, true))
+	defer handBack(r, inner)
+	http.DefaultServeMux.ServeHTTP(w, inner)
+}
+
+// guard serves a request with next, or refuses it.
+func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	v := &visit{h: h, w: w, r: r, next: next}
+	refused := false
 	defer func() {
-		if !served && !refused { // a function of the user's panicked before
+		if !v.served && !refused { // a function of the user's panicked before
 			h.tally.Count(stability.Failure)
 		}
 	}()
-	ctx, derived, cancel := h.context(r)
+	cancel := v.open()
 	defer cancel()
-	limiter := h.limiter(r)
-	err := h.enter(ctx, limiter, func(ctx context.Context) error {
-		served = true
-		if limiter != nil {
-			setQuota(w.Header(), h.policyName(), limiter.Stats())
-		}
-		if !derived {
-			return h.serve(w, r)
-		}
-		inner := r.WithContext(ctx)
-		if h.ignores(r) {
-			inner.Header = r.Header.Clone()
-			inner.Header.Del(h.cfg.DeadlineHeader)
-		}
-		defer handBack(r, inner)
-		return h.serve(w, inner)
-	})
-	if !served {
+	v.limiter = h.limiter(r)
+	if err := v.enter(); !v.served {
 		refused = true
-		h.refuse(w, r, limiter, err)
+		v.refuse(err)
 	}
 }
 
@@ -239,72 +256,12 @@ func handBack(r, inner *http.Request) {
 	}
 }
 
-// context returns the request's context with what its client says about its deadline
-// and its attempts, and whether that is another one.
-func (h *Handler) context(r *http.Request) (ctx context.Context, derived bool, cancel context.CancelFunc) {
-	ctx = r.Context()
-	if n := parseAttempt(r.Header.Get(AttemptHeader)); n > 0 {
-		ctx, derived = retry.WithAttempt(ctx, n), true
-	}
-	derived = derived || h.ignores(r)
-	var left time.Duration
-	limited := false
-	if h.cfg.Off&PartDeadlineHeader == 0 {
-		left, limited = parseDeadline(r.Header.Get(h.cfg.DeadlineHeader))
-	}
-	if limit := h.cfg.MaxTimeout; limit > 0 && (!limited || left > limit) {
-		left, limited = limit, true
-	}
-	if !limited {
-		return ctx, derived, func() {}
-	}
-	ctx, cancel = context.WithTimeout(ctx, left)
-	return ctx, true, cancel
-}
-
-// ignores reports whether the request has a deadline header that is to be as if it
-// were not there, for a proxy further in too.
-func (h *Handler) ignores(r *http.Request) bool {
-	return h.cfg.Off&PartDeadlineHeader != 0 && len(r.Header.Values(h.cfg.DeadlineHeader)) > 0
-}
-
 // limiter returns the limiter of the request's client, or nil.
 func (h *Handler) limiter(r *http.Request) *ratelimit.Limiter {
 	if h.cfg.RateLimit == nil {
 		return nil
 	}
 	return h.cfg.RateLimit.Get(h.cfg.Client(r))
-}
-
-// enter passes the gates with a request, and then calls serve.
-func (h *Handler) enter(ctx context.Context, limiter *ratelimit.Limiter, serve func(context.Context) error) error {
-	begin := func(ctx context.Context) error {
-		if err := h.inTime(ctx); err != nil {
-			return err
-		}
-		return serve(ctx)
-	}
-	if err := h.inTime(ctx); err != nil { // before anything is taken or waited for
-		return err
-	}
-	return limiter.Run(ctx, func(ctx context.Context) error {
-		if h.cfg.Bulkhead == nil {
-			return begin(ctx)
-		}
-		defer h.saturated.look(h.cfg.Bulkhead)
-		return h.cfg.Bulkhead.Run(ctx, begin)
-	})
-}
-
-// inTime returns why a request is not to be begun any more, where it is not.
-func (h *Handler) inTime(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if deadline, limited := ctx.Deadline(); limited && time.Until(deadline) < h.cfg.MinTimeout {
-		return h.expire(ctx, context.DeadlineExceeded)
-	}
-	return nil
 }
 
 // expire returns the refusal of a request whose time is over, which gates further out
@@ -315,52 +272,6 @@ func (h *Handler) expire(ctx context.Context, reason error) error {
 	return r
 }
 
-// serve calls the handler, and counts and returns how that ended.
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
-	outcome := stability.Failure // also where the handler panics
-	defer func() { h.tally.Count(outcome) }()
-	h.next.ServeHTTP(w, r)
-	err := r.Context().Err()
-	outcome = stability.Classify(r.Context(), err)
-	return err
-}
-
-// refuse answers a request that is not served.
-func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, limiter *ratelimit.Limiter, err error) {
-	h.tally.CountRejected()
-	if errors.Is(err, bulkhead.ErrFull) { // also where its deadline passed, or its client left, in the queue
-		h.saturated.refused()
-		h.saturated.look(h.cfg.Bulkhead) // it may have got room since
-	}
-	switch {
-	case errors.Is(r.Context().Err(), context.Canceled):
-		h.left.Add(1)
-		// Nobody reads it, but logs and figures further out do: 499 is nginx's for a
-		// client that has closed the request.
-		w.WriteHeader(statusClientClosedRequest)
-		return
-	case !stability.Rejected(err), errors.Is(err, context.DeadlineExceeded): // also of one that waited for a gate
-		if !stability.Rejected(err) {
-			_ = h.expire(r.Context(), err)
-		}
-		h.expired.Add(1)
-		writeProblem(w, http.StatusGatewayTimeout, problem{Detail: "The time that the request was given was over, or too short, before its work began."})
-		return
-	}
-	wait := stability.RetryAfter(err)
-	if errors.Is(err, ratelimit.ErrLimited) {
-		h.limited.Add(1)
-		setExhausted(w.Header(), h.policyName(), limiter.Stats(), wait)
-		writeProblem(w, http.StatusTooManyRequests, problem{Type: typeQuotaExceeded, Title: titleQuotaExceeded, ViolatedPolicies: []string{h.policyName()}})
-		return
-	}
-	h.full.Add(1)
-	// No RateLimit: Retry-After should not be earlier than its window, and the two have
-	// nothing to do with each other here.
-	w.Header().Set("Retry-After", formatRetryAfter(wait))
-	writeProblem(w, http.StatusServiceUnavailable, problem{Type: typeReducedCapacity, Title: titleReducedCapacity})
-}
-
 // policyName is the name of the rate limit in fields and problems.
 func (h *Handler) policyName() string {
 	if h.cfg.Name == "" {
@@ -368,8 +279,6 @@ func (h *Handler) policyName() string {
 	}
 	return h.cfg.Name
 }
-
-const statusClientClosedRequest = 499
 
 // parseAttempt reads the value of [AttemptHeader]. Anything but a number, written with
 // digits only, is 0: no attempt. What is past a million is a million.
@@ -380,15 +289,17 @@ func parseAttempt(value string) int {
 
 // HandlerStats is what a [Handler] has done.
 type HandlerStats struct {
-	// Calls is how the requests ended. One is Failed whose handler panicked or
-	// returned after the deadline, and Ignored if its client had gone; the Handler does
-	// not look at what the handler answers.
+	// Calls is how the requests ended. One is Ignored whose client had gone when the
+	// handler returned or panicked, as a [net/http/httputil.ReverseProxy] does where a
+	// client leaves in the midst of a download. Else it is Failed if the handler
+	// panicked or returned after the deadline. The Handler does not look at what the
+	// handler answers.
 	stability.Calls
 	// Of the Rejected:
 	Expired int64 // 504
 	Limited int64 // 429
 	Full    int64 // 503
-	Left    int64 // the client had gone
+	Left    int64 // 499: the client went while its request waited
 }
 
 // Stats returns a reading of the moment.

@@ -27,16 +27,21 @@ func setQuota(h http.Header, name string, s ratelimit.Stats) {
 	setLimit(h, s, serviceLimit{name, quota, window})
 }
 
-// setExhausted tells a client that its limiter has nothing left for it, and when to
-// come back: not before it has, and where the limiter does not know (0) when the next
-// token is due.
+// setExhausted tells a client that its limiter has nothing left for it now, and when to
+// come back: where the limiter does not know (0), when the next token is due. That
+// nothing is left within a second is only said where it is so: a token that is due in
+// 5ms is not a second away.
 func setExhausted(h http.Header, name string, s ratelimit.Stats, wait time.Duration) {
 	if wait == 0 {
 		wait = earned(s, 1)
 	}
-	wait = min(wait, maxPushback)
-	h.Set("Retry-After", formatRetryAfter(wait))
-	setLimit(h, s, serviceLimit{name, 0, wait})
+	setRetryAfter(h, wait)
+	if wait < time.Second {
+		quota, window := within(s, 1)
+		setLimit(h, s, serviceLimit{name, quota, window})
+		return
+	}
+	setLimit(h, s, serviceLimit{name, 0, min(wait, maxPushback)})
 }
 
 func setLimit(h http.Header, s ratelimit.Stats, l serviceLimit) {

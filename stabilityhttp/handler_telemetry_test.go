@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/sdk/metric"
@@ -24,7 +25,7 @@ import (
 // Contract: 43
 func TestHandlerTelemetry(t *testing.T) {
 	reader := metric.NewManualReader()
-	limit := bulkhead.New(bulkhead.Config{Limit: 1})
+	limit := bulkhead.New(bulkhead.Config{Limit: 1, Queue: 1, MaxWait: time.Millisecond})
 	guarded := stabilityhttp.NewHandler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/panic" {
 			panic(http.ErrAbortHandler)
@@ -53,10 +54,10 @@ func TestHandlerTelemetry(t *testing.T) {
 	pass, err := limit.Enter(ctx)
 	require.NoError(t, err)
 	send(ctx, "/", "d", "60000") // full
-	require.NoError(t, pass.Done(nil))
 	gone, leave := context.WithCancel(ctx)
 	leave()
-	send(gone, "/", "e", "60000")
+	send(gone, "/", "e", "60000") // waits, and is not there any more
+	require.NoError(t, pass.Done(nil))
 	guarded.Drain()
 	span.End()
 
@@ -90,5 +91,5 @@ func TestHandlerTelemetry(t *testing.T) {
 			}
 		}
 	}
-	require.Equal(t, []string{"ratelimit_rejected", "deadline_rejected", "bulkhead_rejected"}, kinds)
+	require.Equal(t, []string{"ratelimit_rejected", "deadline_rejected", "bulkhead_rejected", "bulkhead_rejected"}, kinds)
 }

@@ -353,7 +353,7 @@ func TestFullHandlerRefuses(t *testing.T) {
 				require.Equal(t, 1, limit.Stats().Queued)
 				resp, body := ask(t, client, url)
 				requireProblem(t, resp, body, http.StatusServiceUnavailable, "https://iana.org/assignments/http-problem-types#temporary-reduced-capacity")
-				require.Equal(t, "1", resp.Header.Get("Retry-After"), "not known, but at least a second")
+				require.Contains(t, []string{"1", "2"}, resp.Header.Get("Retry-After"), "not known, but at least a second")
 
 				time.Sleep(3 * time.Second)
 				require.Equal(t, http.StatusGatewayTimeout, <-statuses, "its deadline came before its turn")
@@ -393,7 +393,7 @@ func TestHandlerShedsEarly(t *testing.T) {
 		after, err := strconv.Atoi(resp.Header.Get("Retry-After"))
 		require.NoError(t, err)
 		require.Greater(t, after, 10)
-		require.LessOrEqual(t, after, 41)
+		require.LessOrEqual(t, after, 41+21)
 		resp, _ = ask(t, client, url, stabilityhttp.DeadlineHeader, "60000")
 		require.Equal(t, http.StatusOK, resp.StatusCode)
 	})

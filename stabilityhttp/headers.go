@@ -16,4 +16,8 @@ const (
 	// does not repeat what a 500 says. It should pass the failure on as what it is
 	// to a gateway: 502, 503 or 504.
 	AttemptHeader = "X-Request-Attempt"
+	// RetryAfterMsHeader is the name of the field beside Retry-After in which a Handler
+	// says in milliseconds when to come back, for clients that can read it: Retry-After
+	// has whole seconds only. A Transport believes it before Retry-After.
+	RetryAfterMsHeader = "Retry-After-Ms"
 )

@@ -75,20 +75,59 @@ func TestRetryAfterIsTakenAgainstTheServersClock(t *testing.T) {
 	require.Equal(t, 3*time.Hour+30*time.Second, wait, "a Date that is none: our own clock")
 }
 
-func TestFormatRetryAfter(t *testing.T) {
-	for wait, want := range map[time.Duration]string{
-		math.MinInt64:           "1",
-		-time.Second:            "1",
-		0:                       "1",
-		1:                       "1",
-		time.Second:             "1",
-		time.Second + 1:         "2",
-		90 * time.Second:        "90",
-		math.MaxInt64:           "9223372037",
-		1500 * time.Millisecond: "2",
+// What is said is never too early, nor so late that nobody would come back, and clients
+// that are refused at the same moment are told times that lie apart.
+//
+// Contract: 52
+func TestSetRetryAfter(t *testing.T) {
+	for _, wait := range []time.Duration{
+		math.MinInt64, -time.Second, 0, 1, 5 * time.Millisecond, time.Second, time.Second + 1, 90 * time.Second, time.Hour, math.MaxInt64,
 	} {
-		require.Equal(t, want, formatRetryAfter(wait), wait)
+		want := min(wait, maxPushback)
+		if wait <= 0 {
+			want = time.Second
+		}
+		seconds, exact := map[time.Duration]int{}, map[time.Duration]int{}
+		for range 1000 {
+			h := http.Header{}
+			setRetryAfter(h, wait)
+			precise, ok := pushback(h, noon)
+			require.True(t, ok)
+			h.Del(RetryAfterMsHeader)
+			rough, ok := pushback(h, noon)
+			require.True(t, ok)
+			exact[precise]++
+			seconds[rough]++
+			if want < maxPushback { // past it, what is read is bounded
+				require.GreaterOrEqual(t, precise, want)
+				require.GreaterOrEqual(t, rough, want)
+			}
+			require.LessOrEqual(t, precise, want+min(want/2, time.Minute)+time.Millisecond)
+			require.Less(t, rough, want+min(want/2, time.Minute)+3*time.Second)
+		}
+		if want < maxPushback {
+			for _, n := range seconds {
+				require.Less(t, n, 600, "%v: %v", wait, seconds)
+			}
+		}
+		if want >= time.Second && want < maxPushback {
+			require.Greater(t, len(exact), 300, wait)
+		}
 	}
+}
+
+// Contract: 38
+func TestRetryAfterMs(t *testing.T) {
+	for value, want := range map[string]time.Duration{
+		"250": 250 * time.Millisecond, " 250\t": 250 * time.Millisecond, "0": 0, strings.Repeat("9", 5000): maxPushback,
+		"": 7 * time.Second, "-1": 7 * time.Second, "2.5": 7 * time.Second, "soon": 7 * time.Second, "1, 2": 7 * time.Second,
+	} {
+		wait, ok := pushback(http.Header{RetryAfterMsHeader: {value}, "Retry-After": {"7"}}, noon)
+		require.True(t, ok)
+		require.Equal(t, want, wait, "%q", value)
+	}
+	_, ok := pushback(http.Header{RetryAfterMsHeader: nil}, noon)
+	require.False(t, ok)
 }
 
 // Contract: 40

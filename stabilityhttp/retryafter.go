@@ -1,6 +1,7 @@
 package stabilityhttp
 
 import (
+	"math/rand/v2"
 	"net/http"
 	"strconv"
 	"strings"
@@ -12,10 +13,15 @@ import (
 const maxPushback = 365 * 24 * time.Hour
 
 // pushback returns how long a response asks its client to stay away, and whether
-// it does: its Retry-After, or else its RateLimit field where nothing is left
+// it does: its Retry-After-Ms or its Retry-After, or else its RateLimit field where nothing is left
 // (draft-ietf-httpapi-ratelimit-headers-11, section 7). It is from 0 to
 // maxPushback whatever the header says.
 func pushback(h http.Header, now time.Time) (time.Duration, bool) {
+	if ms := h[RetryAfterMsHeader]; len(ms) > 0 {
+		if wait, ok := parseDigits(strings.Trim(ms[0], " \t"), time.Millisecond, maxPushback); ok {
+			return wait, true
+		}
+	}
 	if wait, ok := parseRetryAfter(h, now); ok {
 		return wait, true
 	}
@@ -52,10 +58,20 @@ func parseRetryAfter(h http.Header, now time.Time) (time.Duration, bool) {
 	return min(max(at.Sub(now), 0), maxPushback), true
 }
 
-// formatRetryAfter is wait in seconds, rounded up, and at least 1: a client that
-// came back at once would find what it found before.
-func formatRetryAfter(wait time.Duration) string {
-	return strconv.FormatInt(ceilSeconds(wait), 10)
+// setRetryAfter tells a client to stay away for wait, or for a second where wait is 0:
+// not known. Clients that are refused at the same moment and told the same time would
+// come back together, and most of them be refused again. So each is told another one: up
+// to half as much again, or a minute more, and in whole seconds up to one more at least.
+func setRetryAfter(h http.Header, wait time.Duration) {
+	if wait <= 0 {
+		wait = time.Second
+	}
+	wait = min(wait, maxPushback)
+	spread, share := min(wait/2, time.Minute), rand.Float64()
+	seconds := ceilSeconds(wait) + int64(share*float64(ceilSeconds(spread)+1))
+	wait += time.Duration(share * float64(spread))
+	h.Set("Retry-After", strconv.FormatInt(seconds, 10))
+	h.Set(RetryAfterMsHeader, strconv.FormatInt(int64((wait+time.Millisecond-1)/time.Millisecond), 10))
 }
 
 // ceilSeconds is d in seconds, rounded up, and at least 1.
