@@ -72,11 +72,8 @@ func ResponseError(resp *http.Response) error {
 	if resp.StatusCode < 500 && resp.StatusCode != http.StatusTooManyRequests {
 		return nil
 	}
-	e := &responseError{status: resp.StatusCode}
-	var asked bool
-	e.wait, asked = pushback(resp.Header, time.Now())
-	e.shed = resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode == http.StatusServiceUnavailable && asked
-	return e
+	wait, _ := pushback(resp.Header, time.Now())
+	return &responseError{status: resp.StatusCode, shed: shed(resp), wait: wait}
 }
 
 // A responseError is a response that is no answer.

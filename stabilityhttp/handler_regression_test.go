@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -180,4 +181,57 @@ func TestRefusalIsNoPage(t *testing.T) {
 		}
 		require.False(t, strings.Contains(w.Body.String(), "page"))
 	}
+}
+
+// Three hundred clients were refused at the same moment and told the same second: 280 of
+// them came back within 50ms, and most were refused again. Each is told another time, to
+// the millisecond, and clients that read whole seconds only do not all get the same.
+//
+// Contract: 52
+func TestRefusedClientsAreToldDifferentTimes(t *testing.T) {
+	limit := bulkhead.New(bulkhead.Config{Limit: 1})
+	pass, err := limit.Enter(t.Context())
+	require.NoError(t, err)
+	defer func() { _ = pass.Done(nil) }()
+	guarded := stabilityhttp.NewHandler(http.NotFoundHandler(), stabilityhttp.HandlerConfig{Bulkhead: limit})
+	slots, seconds := map[int]int{}, map[string]int{}
+	for range 300 {
+		w := httptest.NewRecorder()
+		guarded.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		require.Equal(t, http.StatusServiceUnavailable, w.Code)
+		ms, err := strconv.Atoi(w.Header().Get(stabilityhttp.RetryAfterMsHeader))
+		require.NoError(t, err)
+		slots[ms/50]++
+		seconds[w.Header().Get("Retry-After")]++
+	}
+	for slot, n := range slots {
+		require.Less(t, n, 75, "come back within the 50ms from %d", slot*50)
+	}
+	for s, n := range seconds {
+		require.Less(t, n, 200, "come back after %s s", s)
+	}
+}
+
+// The 5ms until the next of 200 tokens a second were told as "nothing is left for a
+// second", and a client of ours refused itself for that long: half of what was allowed.
+//
+// Contract: 46
+func TestQuotaThatIsBackInMilliseconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		guarded := stabilityhttp.NewHandler(http.NotFoundHandler(), stabilityhttp.HandlerConfig{
+			RateLimit: ratelimit.NewGroup(ratelimit.Config{Rate: 200, Burst: 1}, stability.Keys{}),
+		})
+		for _, want := range []int{http.StatusNotFound, http.StatusTooManyRequests} {
+			w := httptest.NewRecorder()
+			guarded.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+			require.Equal(t, want, w.Code)
+			require.Equal(t, `"default";r=200;t=1`, w.Header().Get("RateLimit"))
+			if want == http.StatusTooManyRequests {
+				ms, err := strconv.Atoi(w.Header().Get(stabilityhttp.RetryAfterMsHeader))
+				require.NoError(t, err)
+				require.GreaterOrEqual(t, ms, 5)
+				require.LessOrEqual(t, ms, 8)
+			}
+		}
+	})
 }

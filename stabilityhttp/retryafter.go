@@ -12,15 +12,13 @@ import (
 // Nobody waits that long: what does not fit a deadline is not waited for at all.
 const maxPushback = 365 * 24 * time.Hour
 
-// pushback returns how long a response asks its client to stay away, and whether
-// it does: its Retry-After-Ms or its Retry-After, or else its RateLimit field where nothing is left
-// (draft-ietf-httpapi-ratelimit-headers-11, section 7). It is from 0 to
+// pushback returns how long a response asks its client to stay away, and whether it
+// does: its Retry-After-Ms, or else its Retry-After, or else its RateLimit field where
+// nothing is left (draft-ietf-httpapi-ratelimit-headers-11, section 7). It is from 0 to
 // maxPushback whatever the header says.
 func pushback(h http.Header, now time.Time) (time.Duration, bool) {
-	if ms := h[RetryAfterMsHeader]; len(ms) > 0 {
-		if wait, ok := parseDigits(strings.Trim(ms[0], " \t"), time.Millisecond, maxPushback); ok {
-			return wait, true
-		}
+	if wait, ok := parseRetryAfterMs(h); ok {
+		return wait, true
 	}
 	if wait, ok := parseRetryAfter(h, now); ok {
 		return wait, true
@@ -29,13 +27,26 @@ func pushback(h http.Header, now time.Time) (time.Duration, bool) {
 }
 
 // pushbackRange returns how long a response asks its client to stay away at the least,
-// and how much longer that can mean. The fields have whole seconds, rounded up.
+// and how much longer that can mean: fields that have whole seconds are rounded up.
 func pushbackRange(h http.Header, now time.Time) (least, more time.Duration) {
+	if wait, ok := parseRetryAfterMs(h); ok {
+		return wait, 0
+	}
 	wait, ok := pushback(h, now)
 	if !ok {
 		return 0, 0
 	}
 	return wait - time.Second, time.Second
+}
+
+// parseRetryAfterMs reads the field [RetryAfterMsHeader]. Anything but digits is as if it
+// were not there.
+func parseRetryAfterMs(h http.Header) (time.Duration, bool) {
+	values := h[RetryAfterMsHeader]
+	if len(values) == 0 {
+		return 0, false
+	}
+	return parseDigits(strings.Trim(values[0], " \t"), time.Millisecond, maxPushback)
 }
 
 // parseRetryAfter reads the field Retry-After (RFC 9110, section 10.2.3), seconds
