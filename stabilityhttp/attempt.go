@@ -83,6 +83,9 @@ func (a *attempt) roundTrip(reqBody io.ReadCloser) (*http.Response, error) {
 		return nil, err
 	}
 	a.sent = true
+	if a.x.t.queues {
+		defer a.watch()()
+	}
 	resp, err := a.x.t.base.RoundTrip(a.outgoing(reqBody, a.clock.begin()))
 	switch {
 	case err != nil:

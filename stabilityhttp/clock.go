@@ -65,9 +65,9 @@ const (
 )
 
 // set makes the clock that of an attempt in ctx.
-func (c *clock) set(ctx, values context.Context, owner *attempt) {
+func (c *clock) set(ctx, values context.Context, owner *attempt, patience time.Duration) {
 	c.Context, c.parent, c.values, c.owner = ctx, ctx, values, owner
-	c.limit, c.patience = owner.x.limit, owner.x.t.patience
+	c.limit, c.patience = owner.x.limit, patience
 }
 
 // Value implements [context.Context]. [context.Cause] asks it for who ended the context.
@@ -187,6 +187,24 @@ func (c *clock) begin() (now time.Duration) {
 		c.wind(now)
 	}
 	return now
+}
+
+// queue notes that the attempt waits for a connection of the base's pool, and not for the
+// server.
+func (c *clock) queue() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = false
+}
+
+// send notes that the attempt waits for the server: it has a connection, or one is being
+// made for it.
+func (c *clock) send() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.answered && c.resting == nil {
+		c.wait()
+	}
 }
 
 // rest notes that the attempt waits for the caller's upload, and not for the server. It

@@ -27,8 +27,8 @@ type Part uint
 const (
 	// PartTimeout bounds a request with all its attempts.
 	PartTimeout Part = 1 << iota
-	// PartAttemptTimeout bounds each wait for the server.
-	PartAttemptTimeout
+	// PartStallTimeout bounds each wait for the server.
+	PartStallTimeout
 	// PartRetry makes requests again.
 	PartRetry
 	// PartQuota holds requests to a host that has refused one, with status 429 or 503,
@@ -72,12 +72,15 @@ type TransportConfig struct {
 	// Redirects that an [http.Client] follows are requests of their own. A deadline
 	// of the request's context that is earlier counts in its place. Default 30s.
 	Timeout time.Duration
-	// AttemptTimeout is how long an attempt may wait for the server at a stretch:
+	// StallTimeout is how long an attempt may wait for the server at a stretch:
 	// for the response's headers, not counting the time in which it waits for the
-	// caller's request body; and then for each further piece of the body. So a body
-	// may take as long as Timeout lets it if only it keeps coming. Default a third
-	// of Timeout; without PartRetry, Timeout; without either, 10s.
-	AttemptTimeout time.Duration
+	// caller's request body or for a connection of the base's pool; and then for each
+	// further piece of the body. So a body may take as long as Timeout lets it if only
+	// it keeps coming. Default a third of Timeout where another attempt may follow.
+	// Where none does, because the request may not be made again, the attempt is the
+	// last one, or there is no PartRetry, the default is Timeout. Without PartTimeout,
+	// it is 10s.
+	StallTimeout time.Duration
 	// DeadlineHeader is the name of the request header that carries the time left
 	// to the request, in milliseconds, to the server. Where the request has it
 	// already it is replaced. It must not be a field that means something else to
@@ -112,15 +115,22 @@ type TransportConfig struct {
 	RateLimit ratelimit.Config
 	// Bulkhead configures the bulkhead of each host. Default a Limit of 100 and,
 	// where neither Queue nor MaxWait is given, a Queue of as many and a MaxWait of a
-	// second or, if that is shorter, AttemptTimeout: there is always a queue.
+	// second or, if that is shorter, StallTimeout: there is always a queue.
+	//
+	// Where the base is an [http.Transport] with a MaxConnsPerHost, that is the default
+	// Limit, with a Queue of at least 100 and no MaxWait but the deadline. NewTransport
+	// panics where the Limit is larger: what has a permit would wait for a connection.
+	// A base whose Protocols name HTTP/2, which needs no connection for each request, is
+	// an exception.
 	Bulkhead bulkhead.Config
 	// Breaker configures the breaker of each host. A call ends for it with the headers
 	// of the response: a probe has succeeded or failed then, and SlowCall times how long
 	// they took, the upload of the request's body included. A response that was no
 	// failure and whose body breaks later counts as a failure besides. Default its own
 	// defaults, but with a ProbeFor that is not shorter than Timeout, or without one
-	// AttemptTimeout. One shorter than AttemptTimeout is refused: it would give up as
-	// failed a probe that is answered in time.
+	// StallTimeout. One shorter than StallTimeout is refused: it would give up as
+	// failed a probe that is answered in time. A request that is never made again may
+	// take until Timeout.
 	Breaker breaker.Config
 	// Classify judges how an attempt ended for breakers and figures. It is asked as
 	// soon as the headers have come, with the resp and a nil err, and decides about
@@ -167,7 +177,7 @@ func (c TransportConfig) validate() error {
 		configured bool
 	}{
 		{"Timeout", PartTimeout, "PartTimeout", c.Timeout != 0},
-		{"AttemptTimeout", PartAttemptTimeout, "PartAttemptTimeout", c.AttemptTimeout != 0},
+		{"StallTimeout", PartStallTimeout, "PartStallTimeout", c.StallTimeout != 0},
 		{"DeadlineHeader", PartDeadlineHeader, "PartDeadlineHeader", c.DeadlineHeader != ""},
 		{"Retry", PartRetry, "PartRetry", !reflect.ValueOf(c.Retry).IsZero()},
 		{"Retryable", PartRetry, "PartRetry", c.Retryable != nil},
@@ -181,8 +191,8 @@ func (c TransportConfig) validate() error {
 	switch {
 	case c.Timeout < 0:
 		return errors.New("Timeout must not be negative: use Off for none")
-	case c.AttemptTimeout < 0:
-		return errors.New("AttemptTimeout must not be negative: use Off for none")
+	case c.StallTimeout < 0:
+		return errors.New("StallTimeout must not be negative: use Off for none")
 	case !isToken(c.DeadlineHeader):
 		return errors.New("DeadlineHeader must be the name of a header field")
 	case isTaken(c.DeadlineHeader):
@@ -242,7 +252,7 @@ func (c TransportConfig) contradiction() error {
 			name  string
 			value time.Duration
 		}{
-			{"AttemptTimeout", c.AttemptTimeout},
+			{"StallTimeout", c.StallTimeout},
 			{"Retry.Base", c.Retry.Base},
 			{"Hedge.Delay", c.hedge().Delay},
 			{"Hedge.MinDelay", c.hedge().MinDelay},
@@ -268,29 +278,32 @@ func (c TransportConfig) contradiction() error {
 // the server at a stretch, and the field that says so; 0 where nothing bounds it.
 func (c TransportConfig) longestWait() (time.Duration, string) {
 	switch {
-	case c.on(PartAttemptTimeout):
-		return c.AttemptTimeout, "AttemptTimeout"
+	case c.on(PartStallTimeout):
+		return c.StallTimeout, "StallTimeout"
 	case c.on(PartTimeout):
 		return c.Timeout, "Timeout"
 	}
 	return 0, ""
 }
 
+// defaultLimit is the default of Bulkhead.Limit.
+const defaultLimit = 100
+
 func (c TransportConfig) withDefaults() TransportConfig {
 	orDefault(&c.Timeout, 30*time.Second)
 	switch {
 	case !c.on(PartTimeout):
-		orDefault(&c.AttemptTimeout, 10*time.Second)
+		orDefault(&c.StallTimeout, 10*time.Second)
 	case !c.on(PartRetry):
-		orDefault(&c.AttemptTimeout, c.Timeout)
+		orDefault(&c.StallTimeout, c.Timeout)
 	default:
-		orDefault(&c.AttemptTimeout, c.Timeout/3)
+		orDefault(&c.StallTimeout, c.Timeout/3)
 	}
 	orDefault(&c.DeadlineHeader, DeadlineHeader)
-	orDefault(&c.Bulkhead.Limit, 100)
+	orDefault(&c.Bulkhead.Limit, defaultLimit)
 	if c.Bulkhead.Queue == 0 && c.Bulkhead.MaxWait == 0 {
 		c.Bulkhead.Queue = c.Bulkhead.Limit
-		c.Bulkhead.MaxWait = min(time.Second, c.AttemptTimeout)
+		c.Bulkhead.MaxWait = min(time.Second, c.StallTimeout)
 	}
 	probeFor, _ := c.longestWait()
 	if c.on(PartTimeout) {

@@ -45,13 +45,13 @@ func ExampleNewTransport() {
 // Every part can be configured, and left out.
 func ExampleNewClient() {
 	client := stabilityhttp.NewClient(stabilityhttp.TransportConfig{
-		Name:           "inventory",
-		Timeout:        2 * time.Second,
-		AttemptTimeout: 500 * time.Millisecond,
-		Retry:          retry.Config{Attempts: 2},
-		Hedge:          &hedge.Config{Percentile: 0.99},
-		Bulkhead:       bulkhead.Config{Limit: 20},
-		Off:            stabilityhttp.PartDeadlineHeader,
+		Name:         "inventory",
+		Timeout:      2 * time.Second,
+		StallTimeout: 500 * time.Millisecond,
+		Retry:        retry.Config{Attempts: 2},
+		Hedge:        &hedge.Config{Percentile: 0.99},
+		Bulkhead:     bulkhead.Config{Limit: 20},
+		Off:          stabilityhttp.PartDeadlineHeader,
 	})
 	defer client.CloseIdleConnections()
 }

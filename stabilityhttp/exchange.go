@@ -16,8 +16,8 @@ import (
 // its body, which can be read only once: it has no GetBody.
 var ErrNoReplay = errors.New("stabilityhttp: not retried, the request has a body and no GetBody")
 
-// longestPushback is what a server can make a request wait that has no deadline.
-const longestPushback = time.Minute
+// defaultAttempts is the default of retry.Config.Attempts.
+const defaultAttempts = 3
 
 // An exchange is a request with all its attempts. It is also the context in which
 // they are made: the caller's, with the deadline of the Transport. That has no timer
@@ -121,7 +121,7 @@ func (x *exchange) send(ctx, values context.Context) (*http.Response, error) {
 		}
 	}
 	a.x, a.number = x, x.attemptNumber(ctx)
-	a.clock.set(ctx, values, a)
+	a.clock.set(ctx, values, a, x.patience(ctx))
 	resp, err := a.send(body)
 	if err != nil {
 		return nil, x.failed(a, err)
@@ -130,11 +130,6 @@ func (x *exchange) send(ctx, values context.Context) (*http.Response, error) {
 		return resp, nil
 	}
 	wait, _ := pushback(resp.Header, time.Now())
-	if wait > longestPushback {
-		if _, limited := x.Deadline(); !limited {
-			return resp, nil
-		}
-	}
 	// Whether another attempt is made is for the retry to say. If so, the response
 	// is discarded before the pause, in which it must not take up anything at the
 	// host; else it is the caller's, and holds what it holds to the end of its body.
@@ -180,10 +175,24 @@ func (x *exchange) attemptNumber(ctx context.Context) int {
 	if n := retry.Attempt(x.Context); n > 0 {
 		return n // of a retry further out, which makes again what includes this request
 	}
-	if x.t.cfg.Retry.Attempts != 1 && (x.repeatable() || x.replayable() && x.t.customRetry) {
+	if x.t.cfg.Retry.Attempts != 1 && x.mayRepeat() {
 		return retry.Attempt(ctx)
 	}
 	return 0
+}
+
+// mayRepeat reports whether the request may be made again after an attempt that the
+// server may have got.
+func (x *exchange) mayRepeat() bool {
+	return x.repeatable() || x.replayable() && x.t.customRetry
+}
+
+// patience returns how long the attempt made in ctx may wait for the server at a stretch.
+func (x *exchange) patience(ctx context.Context) time.Duration {
+	if x.t.patience != x.t.lastPatience && (!x.mayRepeat() || retry.Attempt(ctx) >= x.t.attempts) {
+		return x.t.lastPatience
+	}
+	return x.t.patience
 }
 
 // discard gives up the response that the caller will not get.

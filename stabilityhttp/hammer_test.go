@@ -28,12 +28,12 @@ import (
 // Contract: 14, 33, 43, 44, 45
 func TestAnyMixture(t *testing.T) {
 	cfg := stabilityhttp.TransportConfig{
-		Timeout:        200 * time.Millisecond,
-		AttemptTimeout: 20 * time.Millisecond,
-		Retry:          retry.Config{Base: time.Millisecond, Budget: retry.Unlimited()},
-		Hedge:          &hedge.Config{Delay: 3 * time.Millisecond},
-		RateLimit:      ratelimit.Config{Rate: 5000, MaxWait: 10 * time.Millisecond},
-		Bulkhead:       bulkhead.Config{Limit: 10, Queue: 5, MaxWait: 5 * time.Millisecond},
+		Timeout:      200 * time.Millisecond,
+		StallTimeout: 20 * time.Millisecond,
+		Retry:        retry.Config{Base: time.Millisecond, Budget: retry.Unlimited()},
+		Hedge:        &hedge.Config{Delay: 3 * time.Millisecond},
+		RateLimit:    ratelimit.Config{Rate: 5000, MaxWait: 10 * time.Millisecond},
+		Bulkhead:     bulkhead.Config{Limit: 10, Queue: 5, MaxWait: 5 * time.Millisecond},
 	}
 	cfg.Breaker.OpenFor = 5 * time.Millisecond
 	ignore := goleak.IgnoreCurrent()

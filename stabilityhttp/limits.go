@@ -1,6 +1,7 @@
 package stabilityhttp
 
 import (
+	"cmp"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -22,6 +23,8 @@ type limits struct {
 	exceeded stripe.Counter  // failures
 
 	calls   *telemetry.Calls
+	limit   metric.Float64ObservableGauge
+	attrs   metric.MeasurementOption
 	failure metric.MeasurementOption
 }
 
@@ -37,12 +40,17 @@ func newLimits(cfg TransportConfig, total, patience time.Duration) *limits {
 		total:    total,
 		patience: patience,
 		calls:    m.Calls("_OTHER", limitsPolicy+"_rejected"),
+		limit:    m.Gauge("stability.timeout.limit", "s", "How long a call may take."),
+		attrs:    m.With(),
 		failure:  m.With(telemetry.KeyOutcome.String("failure"), telemetry.KeyError.String(exceededType)),
 	}
 	telemetry.Observe(m, l, func(l *limits, o metric.Observer) {
 		exceeded := l.exceeded.Load()
 		l.calls.Observe(o, l.tally.Calls())
 		l.calls.ObserveFailures(o, exceeded, l.failure)
+		if longest := cmp.Or(l.total, l.patience); longest > 0 {
+			o.ObserveFloat64(l.limit, longest.Seconds(), l.attrs)
+		}
 	})
 	if total > 0 || patience > 0 {
 		telemetry.Register(m, l, (*limits).point)
@@ -62,7 +70,7 @@ func (l *limits) point() stability.Point {
 		p.Limits["total"] = l.total.String()
 	}
 	if l.patience > 0 {
-		p.Limits["attempt"] = l.patience.String()
+		p.Limits["stall"] = l.patience.String()
 	}
 	return p
 }

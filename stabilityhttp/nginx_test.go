@@ -200,7 +200,7 @@ func TestNginxClientClosedRequest(t *testing.T) {
 		<-r.Context().Done()
 	})+`; }`)
 	cfg := quickRetries
-	cfg.AttemptTimeout = 100 * time.Millisecond
+	cfg.StallTimeout = 100 * time.Millisecond
 	client, rt := newClient(t, cfg)
 	_, err := get(t, client, n.url)
 	require.ErrorIs(t, err, timeout.ErrExceeded)

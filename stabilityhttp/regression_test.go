@@ -116,8 +116,8 @@ func TestBaseThatPolls(t *testing.T) {
 		cfg  stabilityhttp.TransportConfig
 		took time.Duration
 	}{
-		"the total timeout":   {stabilityhttp.TransportConfig{Timeout: 5 * time.Second, Off: stabilityhttp.PartRetry | stabilityhttp.PartAttemptTimeout}, 5 * time.Second},
-		"the attempt timeout": {stabilityhttp.TransportConfig{AttemptTimeout: 3 * time.Second, Off: stabilityhttp.PartRetry}, 3 * time.Second},
+		"the total timeout": {stabilityhttp.TransportConfig{Timeout: 5 * time.Second, Off: stabilityhttp.PartRetry | stabilityhttp.PartStallTimeout}, 5 * time.Second},
+		"the stall timeout": {stabilityhttp.TransportConfig{StallTimeout: 3 * time.Second, Off: stabilityhttp.PartRetry}, 3 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -160,7 +160,7 @@ func TestBodySentAgainByTheBase(t *testing.T) {
 				return nil, err
 			}
 			return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, req.Context().Err()
-		}), stabilityhttp.TransportConfig{Timeout: time.Hour, AttemptTimeout: time.Second})
+		}), stabilityhttp.TransportConfig{Timeout: time.Hour, StallTimeout: time.Second})
 		req := newRequest(t, http.MethodPut, bubbleURL, slow())
 		req.GetBody = getBody
 		_, err := rt.RoundTrip(req) //nolint:bodyclose // There is none.
@@ -275,7 +275,7 @@ func TestHedgedAttemptEndsAsTheHeadersCome(t *testing.T) {
 		rt := stabilityhttp.NewTransport(roundTripper(func(*http.Request) (*http.Response, error) {
 			time.Sleep(2 * time.Second)
 			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("late"))}, nil
-		}), stabilityhttp.TransportConfig{AttemptTimeout: time.Second, Hedge: &hedge.Config{Delay: 10 * time.Second}})
+		}), stabilityhttp.TransportConfig{StallTimeout: time.Second, Hedge: &hedge.Config{Delay: 10 * time.Second}})
 		resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil))
 		require.NoError(t, err)
 		require.NotNil(t, resp, "as without a hedge")
@@ -426,7 +426,7 @@ func TestStalledUpload(t *testing.T) {
 		s := httptest.NewUnstartedServer(http.HandlerFunc(discard))
 		s.EnableHTTP2 = http2
 		s.StartTLS()
-		rt := stabilityhttp.NewTransport(s.Client().Transport, stabilityhttp.TransportConfig{Timeout: 200 * time.Millisecond, AttemptTimeout: 200 * time.Millisecond})
+		rt := stabilityhttp.NewTransport(s.Client().Transport, stabilityhttp.TransportConfig{Timeout: 200 * time.Millisecond, StallTimeout: 200 * time.Millisecond})
 		r, w := io.Pipe()
 		_, err := rt.RoundTrip(newRequest(t, http.MethodPost, s.URL, r)) //nolint:bodyclose // There is none.
 		require.ErrorIs(t, err, context.DeadlineExceeded, "whatever the server made of half a body")

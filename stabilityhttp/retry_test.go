@@ -461,7 +461,7 @@ func TestRetryErrors(t *testing.T) {
 		require.ErrorAs(t, err, &ue)
 		require.True(t, ue.Timeout())
 
-		c.Transport = stabilityhttp.NewTransport(hung, stabilityhttp.TransportConfig{Timeout: time.Minute, AttemptTimeout: time.Second})
+		c.Transport = stabilityhttp.NewTransport(hung, stabilityhttp.TransportConfig{Timeout: time.Minute, StallTimeout: time.Second})
 		_, err = get(t, c, bubbleURL) //nolint:bodyclose // There is none.
 		require.ErrorIs(t, err, retry.ErrExhausted)
 		require.ErrorIs(t, err, timeout.ErrExceeded)

@@ -63,8 +63,8 @@ func TestRequestUnchangedAndClosed(t *testing.T) {
 		{"503, early", early(), stabilityhttp.TransportConfig{}},
 		{"reset", rawUpstream(t, reset), stabilityhttp.TransportConfig{}},
 		{"refused connection", refusing(t), stabilityhttp.TransportConfig{}},
-		{"hang", rawUpstream(t, hang), stabilityhttp.TransportConfig{AttemptTimeout: 50 * time.Millisecond}},
-		{"without anything", answer(200), stabilityhttp.TransportConfig{Off: stabilityhttp.PartTimeout | stabilityhttp.PartAttemptTimeout | stabilityhttp.PartRetry |
+		{"hang", rawUpstream(t, hang), stabilityhttp.TransportConfig{StallTimeout: 50 * time.Millisecond}},
+		{"without anything", answer(200), stabilityhttp.TransportConfig{Off: stabilityhttp.PartTimeout | stabilityhttp.PartStallTimeout | stabilityhttp.PartRetry |
 			stabilityhttp.PartBulkhead | stabilityhttp.PartBreaker | stabilityhttp.PartDeadlineHeader}},
 	} {
 		for _, getBody := range []bool{true, false} {
@@ -177,7 +177,7 @@ func TestUploadGoesOnAfterTheAnswer(t *testing.T) {
 			sent = req
 			context.AfterFunc(req.Context(), func() {})
 			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("body"))}, nil
-		}), stabilityhttp.TransportConfig{Timeout: time.Hour, AttemptTimeout: time.Second})
+		}), stabilityhttp.TransportConfig{Timeout: time.Hour, StallTimeout: time.Second})
 		resp, err := rt.RoundTrip(newRequest(t, http.MethodPost, bubbleURL, strings.NewReader("two pieces")))
 		require.NoError(t, err)
 		_, err = sent.Body.Read(make([]byte, 5))
@@ -200,7 +200,7 @@ func TestUploadGoesOnDuringAStall(t *testing.T) {
 				<-req.Context().Done()
 				return 0, req.Context().Err()
 			}))}, nil
-		}), stabilityhttp.TransportConfig{Timeout: time.Hour, AttemptTimeout: time.Second})
+		}), stabilityhttp.TransportConfig{Timeout: time.Hour, StallTimeout: time.Second})
 		start := time.Now()
 		resp, err := rt.RoundTrip(newRequest(t, http.MethodPost, bubbleURL, strings.NewReader("two pieces")))
 		require.NoError(t, err)
@@ -385,7 +385,7 @@ func TestRedirects(t *testing.T) {
 //
 // Contract: 37
 func TestUpgrade(t *testing.T) {
-	cfg := stabilityhttp.TransportConfig{Timeout: 2 * time.Second, AttemptTimeout: time.Second}
+	cfg := stabilityhttp.TransportConfig{Timeout: 2 * time.Second, StallTimeout: time.Second}
 	bubble(t, cfg, func(w http.ResponseWriter, r *http.Request) {
 		assert.Equal(t, "echo", r.Header.Get("Upgrade"))
 		conn, rw, err := w.(http.Hijacker).Hijack()
@@ -637,7 +637,7 @@ func TestConcurrentReadCloseCancel(t *testing.T) {
 //
 // Contract: 36
 func TestStreamingUpload(t *testing.T) {
-	cfg := stabilityhttp.TransportConfig{Timeout: time.Hour, AttemptTimeout: time.Second}
+	cfg := stabilityhttp.TransportConfig{Timeout: time.Hour, StallTimeout: time.Second}
 	received := make(chan string)
 	bubble(t, cfg, func(w http.ResponseWriter, r *http.Request) {
 		s := bufio.NewScanner(r.Body)

@@ -40,7 +40,7 @@ type TransportStats struct {
 	// of all hosts.
 	Hedge hedge.Stats
 	// Attempts counts what was sent, as TransportConfig.Classify judges it, and of
-	// that what a time limit ended; After is the attempt timeout.
+	// that what a time limit ended; After is the stall timeout.
 	Attempts timeout.Stats
 	// RateLimit is the sum over all hosts.
 	RateLimit ratelimit.Stats

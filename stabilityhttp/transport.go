@@ -22,7 +22,7 @@ import (
 //   - the retry, which makes again what may be made again, within a budget;
 //   - the hedge, where there is one, which sends a slow request once more;
 //   - the quota, the rate limit, the bulkhead and the breaker of its host;
-//   - the attempt timeout: a bound on waiting for the server at a stretch;
+//   - the stall timeout: a bound on waiting for the server at a stretch;
 //   - the base [http.RoundTripper].
 //
 // A breaker is told how the call ended when the response's headers have come. A
@@ -43,7 +43,10 @@ type Transport struct {
 	base           http.RoundTripper
 	cfg            TransportConfig
 	timeout        time.Duration // 0: none
-	patience       time.Duration // 0: endless
+	patience       time.Duration // of an attempt that another may follow; 0: endless
+	lastPatience   time.Duration // of one that none follows
+	attempts       int           // at the most
+	queues         bool          // the base may make requests wait for a connection
 	deadlineHeader string        // "": none
 	nearlyAll      string        // what deadlineHeader says when hardly any time has passed
 
@@ -59,14 +62,20 @@ type Transport struct {
 
 // NewTransport returns a Transport that sends with base. A nil base is a copy of
 // [http.DefaultTransport], with idle connections kept for as many requests as the
-// bulkhead lets through and response headers of at most 1 MiB. The zero cfg is a
+// bulkhead lets through, up to 512 over all hosts or as many as that where it is more,
+// and response headers of at most 1 MiB. The zero cfg is a
 // client with every part on but the rate limit. It panics with the error of
-// [TransportConfig.Validate] when cfg is not usable.
+// [TransportConfig.Validate] when cfg is not usable, and where the Bulkhead.Limit of cfg
+// is larger than MaxConnsPerHost of base.
 func NewTransport(base http.RoundTripper, cfg TransportConfig) *Transport {
 	if err := cfg.Validate(); err != nil {
 		panic(err)
 	}
-	customRetry := cfg.Retryable != nil
+	cfg, err := cfg.fit(base)
+	if err != nil {
+		panic(err)
+	}
+	customRetry, customStall := cfg.Retryable != nil, cfg.StallTimeout != 0
 	cfg = cfg.withDefaults()
 	t := &Transport{cfg: cfg, base: base, customRetry: customRetry}
 	if base == nil {
@@ -75,9 +84,13 @@ func NewTransport(base http.RoundTripper, cfg TransportConfig) *Transport {
 	if cfg.on(PartTimeout) {
 		t.timeout = cfg.Timeout
 	}
-	if cfg.on(PartAttemptTimeout) {
-		t.patience = cfg.AttemptTimeout
+	if cfg.on(PartStallTimeout) {
+		t.patience, t.lastPatience = cfg.StallTimeout, cfg.StallTimeout
+		if cfg.on(PartTimeout) && !customStall {
+			t.lastPatience = cfg.Timeout
+		}
 	}
+	t.queues = queues(t.base)
 	t.limits = newLimits(cfg, t.timeout, t.patience)
 	if cfg.on(PartDeadlineHeader) {
 		t.deadlineHeader = http.CanonicalHeaderKey(cfg.DeadlineHeader)
@@ -88,6 +101,8 @@ func NewTransport(base http.RoundTripper, cfg TransportConfig) *Transport {
 	}
 	if cfg.on(PartRetry) {
 		t.retry = retry.New(cfg.Retry)
+		t.attempts = cfg.Retry.Attempts
+		orDefault(&t.attempts, defaultAttempts)
 	}
 	if cfg.Hedge != nil {
 		t.hedge = hedge.New(cfg.hedge())
@@ -107,6 +122,10 @@ func NewTransport(base http.RoundTripper, cfg TransportConfig) *Transport {
 	return t
 }
 
+// maxIdleConns bounds the idle connections of the default base over all hosts, each of
+// which takes three goroutines: a crawler, or who sends webhooks, has thousands of hosts.
+const maxIdleConns = 512
+
 // newBase returns the transport that is used where none is given.
 func newBase(cfg TransportConfig) http.RoundTripper {
 	standard, ok := http.DefaultTransport.(*http.Transport)
@@ -114,8 +133,8 @@ func newBase(cfg TransportConfig) http.RoundTripper {
 		return http.DefaultTransport
 	}
 	base := standard.Clone()
-	base.MaxIdleConns = 0 // there are as many as the bulkheads let be, for IdleConnTimeout
 	base.MaxIdleConnsPerHost = max(cfg.Bulkhead.Limit, http.DefaultMaxIdleConnsPerHost)
+	base.MaxIdleConns = max(maxIdleConns, base.MaxIdleConnsPerHost)
 	base.MaxResponseHeaderBytes = 1 << 20
 	return base
 }

@@ -2,8 +2,10 @@ package stabilityhttp_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +18,7 @@ import (
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/breaker"
 	"github.com/crumplezone/stability/bulkhead"
+	"github.com/crumplezone/stability/retry"
 	"github.com/crumplezone/stability/stabilityhttp"
 )
 
@@ -112,7 +115,7 @@ func TestHeadersAreTheAnswer(t *testing.T) {
 					_ = http.NewResponseController(w).Flush()
 				}
 			}
-		}), stabilityhttp.TransportConfig{Off: stabilityhttp.PartRetry, Timeout: time.Hour, AttemptTimeout: 10 * time.Second, Breaker: breaker.Config{ProbeFor: 20 * time.Second}})
+		}), stabilityhttp.TransportConfig{Off: stabilityhttp.PartRetry, Timeout: time.Hour, StallTimeout: 10 * time.Second, Breaker: breaker.Config{ProbeFor: 20 * time.Second}})
 		gates := rt.Gates("upstream.test:80")
 		for gates.Breaker.State() != breaker.Open {
 			resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil))
@@ -164,5 +167,220 @@ func TestBodyThatBreaksAfterTheAnswer(t *testing.T) {
 		require.NoError(t, resp.Body.Close())
 		require.Equal(t, breaker.Counts{Successes: 1, Failures: 2}, window())
 		requireCalls(t, rt, bubbleURL, stability.Calls{Failed: 2})
+	})
+}
+
+// A POST that takes 400 ms failed after a third of its second: for further attempts, of
+// which there are none. Only where one may follow is there a third.
+func TestStallTimeoutWithoutAnotherAttempt(t *testing.T) {
+	const third = time.Second / 3
+	for name, c := range map[string]struct {
+		method string
+		cfg    stabilityhttp.TransportConfig
+		took   time.Duration // by the attempt that ends the request
+		calls  int
+	}{
+		"a POST":                   {http.MethodPost, stabilityhttp.TransportConfig{}, time.Second, 1},
+		"a GET":                    {http.MethodGet, stabilityhttp.TransportConfig{}, time.Second - 2*third, 3},
+		"two attempts":             {http.MethodGet, stabilityhttp.TransportConfig{Retry: retry.Config{Attempts: 2}}, time.Second - third, 2},
+		"without PartRetry":        {http.MethodGet, stabilityhttp.TransportConfig{Off: stabilityhttp.PartRetry}, time.Second, 1},
+		"with a Retryable":         {http.MethodPost, stabilityhttp.TransportConfig{Retryable: always}, time.Second - 2*third, 3},
+		"with a StallTimeout":      {http.MethodPost, stabilityhttp.TransportConfig{StallTimeout: 300 * time.Millisecond}, 300 * time.Millisecond, 1},
+		"without PartStallTimeout": {http.MethodGet, stabilityhttp.TransportConfig{Off: stabilityhttp.PartStallTimeout}, time.Second, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				calls, began := 0, time.Time{}
+				c.cfg.Timeout = time.Second
+				if c.cfg.Off&stabilityhttp.PartRetry == 0 {
+					c.cfg.Retry.Jitter = func(time.Duration) time.Duration { return 0 }
+				}
+				rt := stabilityhttp.NewTransport(roundTripper(func(req *http.Request) (*http.Response, error) {
+					calls, began = calls+1, time.Now()
+					<-req.Context().Done()
+					return nil, req.Context().Err()
+				}), c.cfg)
+				_, err := rt.RoundTrip(newRequest(t, c.method, bubbleURL, nil)) //nolint:bodyclose // There is none.
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				require.Equal(t, c.calls, calls)
+				require.InDelta(t, c.took, time.Since(began), 10)
+			})
+		})
+	}
+	bubble(t, stabilityhttp.TransportConfig{Timeout: time.Second}, func(http.ResponseWriter, *http.Request) { time.Sleep(400 * time.Millisecond) },
+		func(t *testing.T, c *http.Client, _ *stabilityhttp.Transport) {
+			resp, err := c.Do(newRequest(t, http.MethodPost, bubbleURL, strings.NewReader("order")))
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+		})
+}
+
+func always(*http.Request, *http.Response, error) bool { return true }
+
+// A MaxPushback above a minute was as good as a minute.
+func TestMaxPushbackAboveAMinute(t *testing.T) {
+	for _, c := range []struct {
+		most time.Duration
+		want int
+	}{{5 * time.Minute, 200}, {0, 503}} {
+		synctest.Test(t, func(t *testing.T) {
+			base := &answers{t: t, all: []any{status{503, "Retry-After", "240"}, 200}}
+			rt := stabilityhttp.NewTransport(base, stabilityhttp.TransportConfig{Off: stabilityhttp.PartTimeout, Retry: retry.Config{MaxPushback: c.most}})
+			resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil))
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+			require.Equal(t, c.want, resp.StatusCode)
+		})
+	}
+}
+
+// A hundred requests over four connections to a healthy server that takes 100 ms: those
+// that waited for a connection of the base's pool counted as stalled, 64 failed, and the
+// breaker opened.
+//
+// Contract: 46
+func TestWaitForAConnection(t *testing.T) {
+	for name, cfg := range map[string]stabilityhttp.TransportConfig{
+		"by default":           {Timeout: 5 * time.Second},
+		"without the bulkhead": {Timeout: 5 * time.Second, Off: stabilityhttp.PartBulkhead},
+		"stall":                {StallTimeout: 110 * time.Millisecond, Off: stabilityhttp.PartBulkhead | stabilityhttp.PartRetry},
+	} {
+		for _, foreign := range []bool{false, true} {
+			t.Run(name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var served atomic.Int64
+					pool := memoryUpstream(t, func(http.ResponseWriter, *http.Request) {
+						time.Sleep(100 * time.Millisecond)
+						served.Add(1)
+					})
+					pool.MaxConnsPerHost, pool.MaxIdleConnsPerHost = 4, 4
+					var base http.RoundTripper = pool
+					if foreign {
+						base = roundTripper(func(req *http.Request) (*http.Response, error) { return pool.RoundTrip(req) })
+					}
+					rt := stabilityhttp.NewTransport(base, cfg)
+					var wg sync.WaitGroup
+					for range 100 {
+						wg.Go(func() {
+							resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil))
+							if err != nil {
+								t.Error(err)
+								return
+							}
+							resp.Body.Close()
+						})
+					}
+					wg.Wait()
+					require.EqualValues(t, 100, served.Load())
+					require.EqualValues(t, 100, rt.Gates("upstream.test:80").Breaker.Stats().Succeeded)
+					if !foreign && cfg.Off&stabilityhttp.PartBulkhead == 0 {
+						require.Equal(t, 4, rt.Gates("upstream.test:80").Bulkhead.Stats().Limit)
+					}
+				})
+			})
+		}
+	}
+}
+
+// What is the host's of the time until there is a connection: its making, and not the wait
+// for one that others have.
+func TestStallOfAConnection(t *testing.T) {
+	const patience = time.Second
+	for name, c := range map[string]struct {
+		until func(*httptrace.ClientTrace)
+		took  time.Duration
+	}{
+		"queued, and never sent": {func(trace *httptrace.ClientTrace) { trace.GetConn("a:80") }, 30 * time.Second},
+		"queued, then dialing": {func(trace *httptrace.ClientTrace) {
+			trace.GetConn("a:80")
+			time.Sleep(5 * time.Second)
+			trace.ConnectStart("tcp", "192.0.2.1:80")
+			time.Sleep(patience / 2)
+			trace.ConnectStart("tcp", "192.0.2.2:80") // which does not start it anew
+		}, 5*time.Second + patience},
+		"resolving": {func(trace *httptrace.ClientTrace) {
+			trace.GetConn("a:80")
+			trace.DNSStart(httptrace.DNSStartInfo{Host: "a"})
+		}, patience},
+		"shaking hands": {func(trace *httptrace.ClientTrace) {
+			trace.GetConn("a:80")
+			trace.TLSHandshakeStart()
+		}, patience},
+		"sent": {func(trace *httptrace.ClientTrace) {
+			trace.GetConn("a:80")
+			time.Sleep(5 * time.Second)
+			trace.ConnectStart("tcp", "192.0.2.1:80")
+			time.Sleep(patience / 2)
+			trace.GotConn(httptrace.GotConnInfo{})
+		}, 5*time.Second + patience*3/2},
+		"a base that tells nothing": {func(*httptrace.ClientTrace) {}, patience},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rt := stabilityhttp.NewTransport(roundTripper(func(req *http.Request) (*http.Response, error) {
+					c.until(httptrace.ContextClientTrace(req.Context()))
+					<-req.Context().Done()
+					return nil, req.Context().Err()
+				}), stabilityhttp.TransportConfig{Off: stabilityhttp.PartRetry, StallTimeout: patience})
+				asked := ""
+				ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GetConn: func(hostPort string) { asked = hostPort }})
+				began := time.Now()
+				_, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil).WithContext(ctx)) //nolint:bodyclose // There is none.
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				require.Equal(t, c.took, time.Since(began))
+				require.Equal(t, name != "a base that tells nothing", asked == "a:80", "the caller's trace is told")
+			})
+		})
+	}
+}
+
+// A bulkhead with more permits than the base has connections lets requests wait for one.
+func TestBulkheadFitsTheBase(t *testing.T) {
+	four := &http.Transport{MaxConnsPerHost: 4}
+	require.PanicsWithError(t, "stabilityhttp: TransportConfig.Bulkhead.Limit (5) is larger than MaxConnsPerHost of the base (4), so that requests with a permit wait for a connection: lower Limit, or raise MaxConnsPerHost",
+		func() {
+			stabilityhttp.NewTransport(four, stabilityhttp.TransportConfig{Bulkhead: bulkhead.Config{Limit: 5}})
+		})
+	limit := func(base *http.Transport, cfg stabilityhttp.TransportConfig) (limit, queue int) {
+		s := stabilityhttp.NewTransport(base, cfg).Gates("a:80").Bulkhead.Stats()
+		return s.Limit, s.QueueLimit
+	}
+	h2 := &http.Transport{MaxConnsPerHost: 1, Protocols: new(http.Protocols)}
+	h2.Protocols.SetHTTP2(true)
+	for _, c := range []struct {
+		base         *http.Transport
+		cfg          stabilityhttp.TransportConfig
+		limit, queue int
+	}{
+		{four, stabilityhttp.TransportConfig{}, 4, 100},
+		{four, stabilityhttp.TransportConfig{Bulkhead: bulkhead.Config{Limit: 3}}, 3, 3},
+		{four, stabilityhttp.TransportConfig{Bulkhead: bulkhead.Config{Queue: 7}}, 4, 7},
+		{&http.Transport{MaxConnsPerHost: 400}, stabilityhttp.TransportConfig{}, 400, 400},
+		{h2, stabilityhttp.TransportConfig{}, 100, 100},
+		{new(http.Transport), stabilityhttp.TransportConfig{}, 100, 100},
+	} {
+		limit, queue := limit(c.base, c.cfg)
+		require.Equal(t, []int{c.limit, c.queue}, []int{limit, queue}, "%+v", c.cfg.Bulkhead)
+	}
+}
+
+// A client of thousands of hosts kept an idle connection to each, and three goroutines
+// with it.
+func TestIdleConnectionsOverHosts(t *testing.T) {
+	standard := http.DefaultTransport
+	defer func() { http.DefaultTransport = standard }()
+	synctest.Test(t, func(t *testing.T) {
+		var conns conns
+		m := serveInMemory(t, &http.Server{ConnState: conns.state, Handler: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})}) //nolint:gosec // Its clients are this test's.
+		http.DefaultTransport = &http.Transport{DialContext: m.dial}
+		rt := stabilityhttp.NewTransport(nil, stabilityhttp.TransportConfig{})
+		defer rt.CloseIdleConnections()
+		for i := range 600 {
+			resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, fmt.Sprintf("http://host%d.test/", i), nil))
+			require.NoError(t, err)
+			require.NoError(t, resp.Body.Close())
+		}
+		synctest.Wait()
+		require.EqualValues(t, 512, conns.open.Load())
 	})
 }

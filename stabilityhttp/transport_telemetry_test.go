@@ -63,8 +63,12 @@ func TestTransportTelemetry(t *testing.T) {
 		var collected metricdata.ResourceMetrics
 		require.NoError(t, reader.Collect(t.Context(), &collected))
 		sums := map[string]int64{}
+		longest := 0.0
 		for _, scope := range collected.ScopeMetrics {
 			for _, m := range scope.Metrics {
+				if m.Name == "stability.timeout.limit" {
+					longest = m.Data.(metricdata.Gauge[float64]).DataPoints[0].Value
+				}
 				sum, ok := m.Data.(metricdata.Sum[int64])
 				if !ok || m.Name != "stability.calls" {
 					continue
@@ -81,6 +85,7 @@ func TestTransportTelemetry(t *testing.T) {
 				}
 			}
 		}
+		require.InDelta(t, 30, longest, 0)
 		require.Equal(t, map[string]int64{
 			"timeout success ": 2, "timeout failure _OTHER": 2, "timeout failure timeout_exceeded": 1, "timeout ignored ": 1,
 			"breaker success ": 2, "breaker failure _OTHER": 3, "breaker ignored ": 1, "breaker rejected breaker_rejected": 1,
@@ -129,7 +134,7 @@ func TestTransportIsPoints(t *testing.T) {
 			require.NotEmpty(t, list[policy].Limits, policy)
 		}
 		require.Len(t, list, 7)
-		require.Equal(t, map[string]string{"total": "30s", "attempt": "10s"}, list["timeout"].Limits)
+		require.Equal(t, map[string]string{"total": "30s", "stall": "10s"}, list["timeout"].Limits)
 		require.Equal(t, stability.Calls{Ignored: 1}, list["timeout"].Calls)
 		require.Equal(t, stability.Point{
 			Policy: "quota", Name: name, Keys: 1, Limits: map[string]string{"longest": "1m0s"},
@@ -139,7 +144,7 @@ func TestTransportIsPoints(t *testing.T) {
 		require.Zero(t, points(name)["quota"].Figures["spent"])
 
 		policytest.Keep(t, stabilityhttp.NewTransport(base, stabilityhttp.TransportConfig{
-			Name: bare, Off: stabilityhttp.PartTimeout | stabilityhttp.PartAttemptTimeout | stabilityhttp.PartQuota,
+			Name: bare, Off: stabilityhttp.PartTimeout | stabilityhttp.PartStallTimeout | stabilityhttp.PartQuota,
 		}))
 		list = points(bare)
 		require.Len(t, list, 3)

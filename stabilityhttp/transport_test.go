@@ -47,7 +47,7 @@ func TestFaults(t *testing.T) {
 		t.Run(f.name, func(t *testing.T) {
 			cfg := gatesOnly
 			if errors.Is(f.is, timeout.ErrExceeded) { // no other fault needs a limit, which a busy machine might miss
-				cfg.AttemptTimeout = 100 * time.Millisecond
+				cfg.StallTimeout = 100 * time.Millisecond
 			}
 			c, rt := newClient(t, cfg)
 			url := rawUpstream(t, f.serve)
@@ -150,13 +150,13 @@ func bubble(t *testing.T, cfg stabilityhttp.TransportConfig, h http.HandlerFunc,
 
 const bubbleURL = "http://upstream.test/"
 
-// A body that takes much longer than the attempt timeout arrives whole, because it
+// A body that takes much longer than the stall timeout arrives whole, because it
 // keeps coming, and because nobody cancels what is being read.
 //
 // Contract: 34
 func TestTrickle(t *testing.T) {
 	piece := bytes.Repeat([]byte("0123456789abcdef"), 64)
-	bubble(t, stabilityhttp.TransportConfig{Timeout: time.Hour, AttemptTimeout: time.Second},
+	bubble(t, stabilityhttp.TransportConfig{Timeout: time.Hour, StallTimeout: time.Second},
 		func(w http.ResponseWriter, _ *http.Request) {
 			for range 1024 {
 				time.Sleep(900 * time.Millisecond)
@@ -181,7 +181,7 @@ func TestTrickle(t *testing.T) {
 
 // A server is not blamed for a caller who takes his time.
 func TestSlowReader(t *testing.T) {
-	bubble(t, stabilityhttp.TransportConfig{Timeout: time.Hour, AttemptTimeout: time.Second},
+	bubble(t, stabilityhttp.TransportConfig{Timeout: time.Hour, StallTimeout: time.Second},
 		func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 1<<20)) },
 		func(t *testing.T, c *http.Client, rt *stabilityhttp.Transport) {
 			resp, err := get(t, c, bubbleURL)
@@ -201,8 +201,8 @@ func TestSlowReader(t *testing.T) {
 // Contract: 35
 func TestStallAfterAPause(t *testing.T) {
 	for name, cfg := range map[string]stabilityhttp.TransportConfig{
-		"both limits":             {Timeout: time.Hour, AttemptTimeout: 3 * time.Second},
-		"no limit to the request": {Off: stabilityhttp.PartTimeout, AttemptTimeout: 3 * time.Second},
+		"both limits":             {Timeout: time.Hour, StallTimeout: 3 * time.Second},
+		"no limit to the request": {Off: stabilityhttp.PartTimeout, StallTimeout: 3 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, cfg, func(w http.ResponseWriter, r *http.Request) {
@@ -266,7 +266,7 @@ func TestTimeLimits(t *testing.T) {
 		ours    bool
 		calls   stability.Calls
 	}{
-		{"no headers within the attempt timeout", "", stall, unlimited, 3 * time.Second, context.DeadlineExceeded, true, stability.Calls{Failed: 1}},
+		{"no headers within the stall timeout", "", stall, unlimited, 3 * time.Second, context.DeadlineExceeded, true, stability.Calls{Failed: 1}},
 		{"a stalled body", "body", stall, unlimited, 3 * time.Second, context.DeadlineExceeded, true, stability.Calls{Failed: 1}},
 		{"a body that never ends", "", drip, unlimited, 10 * time.Second, context.DeadlineExceeded, true, stability.Calls{Failed: 1}},
 		{"the caller's deadline", "", stall, callers, 2 * time.Second, context.DeadlineExceeded, false, stability.Calls{Failed: 1}},
@@ -276,7 +276,7 @@ func TestTimeLimits(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cfg := gatesOnly
-			cfg.Name, cfg.Timeout, cfg.AttemptTimeout = "inventory", 10*time.Second, 3*time.Second
+			cfg.Name, cfg.Timeout, cfg.StallTimeout = "inventory", 10*time.Second, 3*time.Second
 			bubble(t, cfg, c.handler, func(t *testing.T, client *http.Client, rt *stabilityhttp.Transport) {
 				ctx, cancel := c.context()
 				defer cancel()

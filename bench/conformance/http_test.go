@@ -59,7 +59,7 @@ func newClient(column string, parts part, n *network) (http.RoundTripper, string
 	}
 	switch column {
 	case ours:
-		cfg := stabilityhttp.TransportConfig{AttemptTimeout: attempt}
+		cfg := stabilityhttp.TransportConfig{StallTimeout: attempt}
 		if wants(breakerPart) {
 			cfg.Breaker = breaker.Config{Consecutive: 5, OpenFor: time.Hour, MaxOpenFor: time.Hour}
 		}

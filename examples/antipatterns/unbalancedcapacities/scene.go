@@ -84,7 +84,7 @@ func guard(h http.Handler) http.Handler {
 func deadlines(base http.RoundTripper) http.RoundTripper {
 	return stabilityhttp.NewTransport(base, stabilityhttp.TransportConfig{
 		Name: "scheduling",
-		Off: stabilityhttp.PartTimeout | stabilityhttp.PartAttemptTimeout | stabilityhttp.PartRetry |
+		Off: stabilityhttp.PartTimeout | stabilityhttp.PartStallTimeout | stabilityhttp.PartRetry |
 			stabilityhttp.PartQuota | stabilityhttp.PartBulkhead | stabilityhttp.PartBreaker,
 	})
 }

@@ -1,0 +1,88 @@
+package stabilityhttp
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
+)
+
+// poolLimit returns how many connections a base makes to a host at a time; 0: as many as
+// it is asked for, or it is not known. HTTP/2 has many requests on one connection.
+func poolLimit(base http.RoundTripper) int {
+	t, ok := base.(*http.Transport)
+	if !ok || t.Protocols != nil && (t.Protocols.HTTP2() || t.Protocols.UnencryptedHTTP2()) {
+		return 0
+	}
+	return max(t.MaxConnsPerHost, 0)
+}
+
+// queues reports whether a request may wait for a connection in the base's pool, as far
+// as that is known.
+func queues(base http.RoundTripper) bool {
+	t, ok := base.(*http.Transport)
+	return !ok || t.MaxConnsPerHost > 0
+}
+
+// fit returns cfg with a bulkhead that fits the connections of the base, or the
+// contradiction between the two.
+func (c TransportConfig) fit(base http.RoundTripper) (TransportConfig, error) {
+	n := poolLimit(base)
+	if n == 0 || !c.on(PartBulkhead) {
+		return c, nil
+	}
+	if c.Bulkhead.Limit > n {
+		return c, fmt.Errorf("stabilityhttp: TransportConfig.Bulkhead.Limit (%d) is larger than MaxConnsPerHost of the base (%d), so that requests with a permit wait for a connection: lower Limit, or raise MaxConnsPerHost",
+			c.Bulkhead.Limit, n)
+	}
+	if c.Bulkhead.Limit == 0 {
+		c.Bulkhead.Limit = n
+		if c.Bulkhead.Queue == 0 && c.Bulkhead.MaxWait == 0 {
+			c.Bulkhead.Queue = max(n, defaultLimit) // to wait in for as long as net/http would
+		}
+	}
+	return c, nil
+}
+
+// A queueing attempt may wait for a connection in the base's pool. Such a wait is no
+// slowness of the host; how long it takes to make a connection is.
+type queueing struct {
+	a       *attempt
+	waiting atomic.Bool
+}
+
+// watch has the base tell when the attempt waits for a connection, beside whom it tells
+// for the caller. What it returns is to be called when the base has returned.
+func (a *attempt) watch() (over func()) {
+	q := &queueing{a: a}
+	a.clock.Context = httptrace.WithClientTrace(a.clock.Context, &httptrace.ClientTrace{
+		GetConn:           func(string) { q.wait() },
+		DNSStart:          func(httptrace.DNSStartInfo) { q.dial() },
+		ConnectStart:      func(string, string) { q.dial() },
+		TLSHandshakeStart: q.dial,
+		GotConn:           func(httptrace.GotConnInfo) { q.connected() },
+	})
+	return q.over
+}
+
+// wait notes that the attempt waits for a connection.
+func (q *queueing) wait() {
+	if !q.waiting.Swap(true) {
+		q.a.clock.queue()
+	}
+}
+
+// dial notes that a connection is being made for the attempt.
+func (q *queueing) dial() {
+	if q.waiting.Swap(false) {
+		q.a.clock.send()
+	}
+}
+
+// connected notes that the attempt has a connection, and is sent.
+func (q *queueing) connected() {
+	q.waiting.Store(false)
+	q.a.clock.send()
+}
+
+func (q *queueing) over() { q.waiting.Store(false) }
