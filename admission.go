@@ -105,8 +105,8 @@ func (a Admission) Answered(ctx context.Context) Admission {
 type Answerer interface {
 	Releaser
 	// Answered counts a success, and returns the admission that the call is ended
-	// with. That one counts a failure if the call fails after all, and nothing
-	// besides if it succeeds. Answered is called at most once for an admission, and
+	// with. That one counts a failure in place of it if the call fails after all, and
+	// nothing besides if it succeeds. Answered is called at most once for an admission, and
 	// before its Release.
 	Answered(ctx context.Context, n int64) Admission
 }
@@ -141,7 +141,7 @@ func (p *Pass) Context() context.Context {
 
 // Answered tells the gates that the dependency has shown that it works: the headers of
 // a response have come, the first message of a stream, the first row. A breaker counts
-// the success then, and a failure besides if Done is told of one later. A breaker that
+// the success then, and a failure in place of it if Done is told of one later. A breaker that
 // probes closes, however long the answer is; and the time after Answered makes no call
 // slow. Where Answered is not called, Done alone decides.
 //

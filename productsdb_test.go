@@ -26,6 +26,16 @@ func (productsConn) QueryContext(_ context.Context, _ string, args []driver.Name
 	return &productRows{left: args[0].Value == int64(0)}, nil
 }
 
+func (productsConn) ExecContext(context.Context, string, []driver.NamedValue) (driver.Result, error) {
+	return nil, duplicateKey{}
+}
+
+// duplicateKey is the error of a database that works.
+type duplicateKey struct{}
+
+func (duplicateKey) Error() string    { return "products: duplicate key" }
+func (duplicateKey) SQLState() string { return "23505" }
+
 type productRows struct{ left bool }
 
 func (*productRows) Columns() []string { return []string{"name"} }

@@ -117,8 +117,8 @@ func TestQuickFailuresAmongLongAnswers(t *testing.T) {
 	})
 }
 
-// A call that breaks after its answer counts once more, and does not end a row of
-// failures.
+// A call that breaks after its answer is a failure and no success, and does not end a row
+// of failures.
 //
 // Contract: 8, 48
 func TestBreaksAfterTheAnswer(t *testing.T) {
@@ -132,10 +132,10 @@ func TestBreaksAfterTheAnswer(t *testing.T) {
 		require.Equal(t, stability.Calls{Failed: 3}, b.Stats().Calls)
 
 		b = breaker.New(breaker.Config{})
-		for range 9 {
+		for range 19 {
 			_ = answered(t, b).Done(errCall)
 		}
-		require.Equal(t, breaker.Counts{Successes: 9, Failures: 9}, b.Stats().Window)
+		require.Equal(t, breaker.Counts{Failures: 19}, b.Stats().Window)
 		_ = answered(t, b).Done(errCall)
 		require.Equal(t, breaker.Open, b.State())
 

@@ -12,7 +12,7 @@ package breaker
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"log/slog"
 	"math"
 	"sync"
@@ -22,14 +22,25 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/check"
+	"github.com/crumplezone/stability/internal/ended"
 	"github.com/crumplezone/stability/internal/stripe"
 	"github.com/crumplezone/stability/internal/telemetry"
 	"github.com/crumplezone/stability/internal/window"
 )
 
-// ErrOpen is the Reason of every refusal: the breaker is open, or half-open with
+// ErrOpen is in the Reason of every refusal: the breaker is open, or half-open with
 // all its probes under way, or closed again and still admitting a share only.
-var ErrOpen = errors.New("breaker: circuit open")
+var ErrOpen = stability.NewReason("breaker: circuit open")
+
+// ErrForcedOpen is the Reason of a refusal by a breaker that was told to refuse, see
+// [Breaker.ForceOpen]. errors.Is finds [ErrOpen] in it.
+var ErrForcedOpen error = forcedOpen{}
+
+type forcedOpen struct{}
+
+func (forcedOpen) Error() string { return "breaker: forced open" }
+func (forcedOpen) Unwrap() error { return ErrOpen }
 
 const policy = "breaker"
 
@@ -46,25 +57,13 @@ const (
 	Open
 )
 
-// String returns "closed", "half_open" or "open".
-func (s State) String() string {
-	switch s {
-	case HalfOpen:
-		return "half_open"
-	case Open:
-		return "open"
-	default:
-		return "closed"
-	}
-}
-
 // Config configures a [Breaker]. The zero Config is valid.
 type Config struct {
 	// Name names the breaker in refusals, changes and telemetry. Default "".
 	Name string
 
 	// FailureRatio is the share of failures among the calls in the window, above 0
-	// and up to 1, from which on the breaker opens. Default 0.5.
+	// and up to 1, from which on the breaker opens: 55 of 100 reach 0.55. Default 0.5.
 	FailureRatio float64
 	// SlowCall is the duration past which a call is slow, whether it succeeds or
 	// fails. A probe that is slow has failed. Default 0: no call is.
@@ -76,10 +75,19 @@ type Config struct {
 	// however few calls there are. Default 0: failures in a row do not open it.
 	Consecutive int
 	// MinCalls is how many calls must be in the window before a ratio opens the
-	// breaker. Default 20.
+	// breaker. Where calls succeed after long and fail at once, more than fail within the
+	// time that one takes, see Window. Default 20.
 	MinCalls int
 	// Window is the time over which calls are counted, at least 10ms. It slides, in
 	// ten steps. Default 10s.
+	//
+	// A call counts when it ends, or when its Pass is told of the answer, see
+	// [stability.Pass.Answered]. Without the latter, calls that succeed after a minute and
+	// fail at once are counted a minute apart: when traffic begins or grows, the first
+	// minute shows failures only, and a few of a hundred look like an outage. For such
+	// calls, make Window several times as long as a call takes, or MinCalls larger than
+	// the number of calls that fail in that time; both delay the opening in a real outage
+	// by as much. Enter, and Answered at the first sign of life, need neither.
 	Window time.Duration
 
 	// OpenFor is how long the breaker stays open before it probes, the first time.
@@ -100,16 +108,17 @@ type Config struct {
 	// Probes is how many calls pass while the breaker is half-open. When so many
 	// have succeeded it closes; when one fails it opens. Default 1.
 	Probes int
-	// ProbeFor is how long a probe may take. One that is not back by then has failed,
-	// whatever it returns later; the breaker opens when the next call comes or a
-	// probe is back. Default 30s.
+	// ProbeFor is how long a probe may take until it is answered or ends. One that is not
+	// back by then has failed, whatever it returns later: the breaker is open from that
+	// moment on, and OnChange is told when the next call comes or ends. Default 30s.
 	ProbeFor time.Duration
 	// RampFor is the time after closing over which the share of calls that pass
-	// grows from a tenth to all. Default 0: all pass at once.
+	// grows from a tenth to all. Calls that are made in the course of one that passed are
+	// not counted for the share. Default 0: all pass at once.
 	RampFor time.Duration
 
-	// Observe makes the breaker decide and report, and refuse nothing. Default
-	// false.
+	// Observe makes the breaker decide and report, and refuse nothing unless
+	// [Breaker.ForceOpen] tells it to. Default false.
 	Observe bool
 	// Classify judges how calls ended. Default [stability.Classify].
 	Classify stability.Classifier
@@ -127,40 +136,27 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Validate reports the first field that is not usable, as the error that [New]
-// panics with.
+// Validate returns an error that names every field that is not usable, with its value and
+// why. [New] panics with it.
 func (c Config) Validate() error {
-	switch {
-	case !ratio(c.FailureRatio):
-		return errors.New("breaker: Config.FailureRatio must be from 0 to 1")
-	case c.SlowCall < 0:
-		return errors.New("breaker: Config.SlowCall must not be negative")
-	case !ratio(c.SlowRatio):
-		return errors.New("breaker: Config.SlowRatio must be from 0 to 1")
-	case c.SlowRatio > 0 && c.SlowCall == 0:
-		return errors.New("breaker: Config.SlowRatio needs a Config.SlowCall that says what is slow")
-	case c.Consecutive < 0:
-		return errors.New("breaker: Config.Consecutive must not be negative")
-	case c.MinCalls < 0:
-		return errors.New("breaker: Config.MinCalls must not be negative")
-	case c.Window < 0:
-		return errors.New("breaker: Config.Window must not be negative")
-	case c.Window > 0 && c.Window < window.MinSpan:
-		return errors.New("breaker: Config.Window must be at least 10ms")
-	case c.OpenFor < 0:
-		return errors.New("breaker: Config.OpenFor must not be negative")
-	case c.MaxOpenFor < 0:
-		return errors.New("breaker: Config.MaxOpenFor must not be negative")
-	case c.MaxOpenFor > 0 && c.MaxOpenFor < c.withDefaults().OpenFor:
-		return errors.New("breaker: Config.MaxOpenFor must not be shorter than Config.OpenFor")
-	case c.Probes < 0 || uint64(c.Probes) > math.MaxUint32:
-		return errors.New("breaker: Config.Probes must be from 0 to 1<<32 - 1")
-	case c.ProbeFor < 0:
-		return errors.New("breaker: Config.ProbeFor must not be negative")
-	case c.RampFor < 0:
-		return errors.New("breaker: Config.RampFor must not be negative")
+	p := check.Of("breaker: Config")
+	negative := func(bad bool, field string, value any) { p.If(bad, field, value, "must not be negative") }
+	p.If(!ratio(c.FailureRatio), "FailureRatio", c.FailureRatio, "must be from 0 to 1")
+	negative(c.SlowCall < 0, "SlowCall", c.SlowCall)
+	p.If(!ratio(c.SlowRatio), "SlowRatio", c.SlowRatio, "must be from 0 to 1")
+	p.If(c.SlowRatio > 0 && c.SlowCall == 0, "SlowRatio", c.SlowRatio, "needs a SlowCall that says what is slow")
+	negative(c.Consecutive < 0, "Consecutive", c.Consecutive)
+	negative(c.MinCalls < 0, "MinCalls", c.MinCalls)
+	p.If(c.Window < 0 || c.Window > 0 && c.Window < window.MinSpan, "Window", c.Window, "must be at least 10ms")
+	negative(c.OpenFor < 0, "OpenFor", c.OpenFor)
+	negative(c.MaxOpenFor < 0, "MaxOpenFor", c.MaxOpenFor)
+	if openFor := c.withDefaults().OpenFor; c.MaxOpenFor > 0 && c.MaxOpenFor < openFor {
+		p.If(true, "MaxOpenFor", c.MaxOpenFor, fmt.Sprintf("must not be shorter than OpenFor (%v)", openFor))
 	}
-	return nil
+	p.If(c.Probes < 0 || uint64(c.Probes) > math.MaxUint32, "Probes", c.Probes, "must be from 0 to 1<<32 - 1")
+	negative(c.ProbeFor < 0, "ProbeFor", c.ProbeFor)
+	negative(c.RampFor < 0, "RampFor", c.RampFor)
+	return p.Err()
 }
 
 func ratio(r float64) bool { return r >= 0 && r <= 1 } // and no NaN
@@ -186,6 +182,11 @@ func orDefault[T comparable](field *T, value T) {
 
 // A Breaker is a [stability.Gate] that refuses calls to a dependency which fails.
 //
+// A call that is made in the course of a probe, with a context derived from the probe's,
+// passes as part of that probe: a driver may shake hands through the hook that it was
+// called by. It takes no slot of its own, and its result is counted in Stats only. When
+// the probe has ended, its context lets nothing pass any more.
+//
 // A nil *Breaker runs every call unguarded. All methods may be called by any
 // number of goroutines.
 type Breaker struct {
@@ -201,6 +202,7 @@ type Breaker struct {
 	mode    Mode
 	real    *stay     // what the state machine says; the same as stay in mode Auto
 	since   time.Time // of the last change
+	seen    time.Time // when mu was locked last
 	streak  int       // failed recoveries since the last full one
 	opened  int64
 	pending []Change // not yet told
@@ -230,6 +232,7 @@ func New(cfg Config) *Breaker {
 
 func (b *Breaker) init(s *settings, key string) {
 	b.settings, b.key, b.since = s, key, time.Now()
+	b.seen = b.since
 	if s.sum != nil {
 		b.totals.tally.Sum = &s.sum.tally
 	}
@@ -237,11 +240,11 @@ func (b *Breaker) init(s *settings, key string) {
 	b.stay.Store(b.real)
 }
 
-// Run calls fn unless the breaker refuses, which it does with a
-// [stability.Rejection] of the Reason [ErrOpen]; its RetryAfter is the time until
-// the breaker probes, where that is known: never too short, and too long by a sixteenth
-// of the open time at the most. It does not block, and a call that is
-// let through costs no allocation while the breaker is closed.
+// Run calls fn unless the breaker refuses, which it does with a [stability.Rejection] of
+// the Reason [ErrOpen] or [ErrForcedOpen]. Its RetryAfter is the time until the breaker
+// probes, where that is known: never too short, and too long by a sixteenth of the open
+// time at the most. Run does not block, and a call that is let through costs no
+// allocation while the breaker is closed.
 func (b *Breaker) Run(ctx context.Context, fn func(context.Context) error) error {
 	s := b.simple(ctx)
 	if s == nil {
@@ -265,7 +268,8 @@ func (b *Breaker) runAdmitted(ctx context.Context, fn func(context.Context) erro
 }
 
 // Enter is [Breaker.Run] for a call that outlives a function: it ends, and is
-// judged, with Done of the Pass.
+// judged, with Done of the Pass. Where the Pass is told of the answer before that, the call
+// counts as a success then, and as a failure in place of it if Done is told of one.
 func (b *Breaker) Enter(ctx context.Context) (*stability.Pass, error) {
 	ctx, a, err := b.Admit(ctx)
 	if err != nil {
@@ -279,10 +283,10 @@ func (b *Breaker) Admit(ctx context.Context) (context.Context, stability.Admissi
 	if b == nil {
 		return ctx, stability.Admission{}, nil
 	}
-	if err := ctx.Err(); err != nil {
-		return ctx, stability.Admission{}, err
+	if ctx.Err() != nil {
+		return ctx, stability.Admission{}, ended.Err(ctx)
 	}
-	var g grant
+	var g stability.Releaser
 	if s := b.stay.Load(); s.state == Closed && !s.ramping.Load() {
 		g = s
 	} else {
@@ -290,7 +294,7 @@ func (b *Breaker) Admit(ctx context.Context) (context.Context, stability.Admissi
 			return ctx, stability.Admission{}, err
 		}
 		var refusal *stability.Rejection
-		if g, refusal = b.admitSlow(ctx); refusal != nil {
+		if ctx, g, refusal = b.admitSlow(ctx); refusal != nil {
 			return ctx, stability.Admission{}, refusal
 		}
 	}
@@ -306,11 +310,10 @@ func (b *Breaker) Admit(ctx context.Context) (context.Context, stability.Admissi
 // readings of a monotonic clock fits in a word.
 var epoch = time.Now()
 
-// A grant is what let a call in and is told how it ended: a closed stay, a lease, or
-// a Breaker that only observes.
+// A grant is what is told how a call ended: the closed stay that let it in, a probe's
+// lease, or a bystander.
 type grant interface {
-	stability.Releaser
-	settle(ctx context.Context, outcome stability.Outcome, slow bool)
+	settle(ctx context.Context, outcome stability.Outcome, slow bool, err error)
 }
 
 // Release implements [stability.Releaser].
@@ -318,8 +321,8 @@ func (s *stay) Release(ctx context.Context, began int64, err error) error {
 	return s.b.release(ctx, s, began, err)
 }
 
-func (s *stay) settle(ctx context.Context, outcome stability.Outcome, slow bool) {
-	s.b.settleClosed(ctx, s, outcome, slow)
+func (s *stay) settle(ctx context.Context, outcome stability.Outcome, slow bool, err error) {
+	s.b.settleClosed(ctx, s, outcome, slow, err)
 }
 
 // Release implements [stability.Releaser].
@@ -327,26 +330,16 @@ func (l *lease) Release(ctx context.Context, began int64, err error) error {
 	return l.stay.b.release(ctx, l, began, err)
 }
 
-func (l *lease) settle(ctx context.Context, outcome stability.Outcome, slow bool) {
-	l.stay.b.settleProbe(ctx, l, outcome, slow)
+func (l *lease) settle(ctx context.Context, outcome stability.Outcome, slow bool, err error) {
+	l.stay.b.settleProbe(ctx, l, outcome, slow, err)
 }
-
-// observer is a Breaker that let a call through although it would have refused it.
-type observer Breaker
-
-// Release implements [stability.Releaser].
-func (o *observer) Release(ctx context.Context, began int64, err error) error {
-	return (*Breaker)(o).release(ctx, o, began, err)
-}
-
-func (o *observer) settle(context.Context, stability.Outcome, bool) {}
 
 // release counts a call that ended, and lets the state machine know.
 func (b *Breaker) release(ctx context.Context, g grant, began int64, err error) error {
 	slow := b.slow(began)
 	if b.cfg.Classify == nil && err == nil {
 		b.totals.tally.Count(stability.Success)
-		g.settle(ctx, stability.Success, slow)
+		g.settle(ctx, stability.Success, slow, nil)
 		return nil
 	}
 	// What judges an error is the user's, as are the methods of the error, and may
@@ -355,7 +348,7 @@ func (b *Breaker) release(ctx context.Context, g grant, began int64, err error) 
 	outcome := stability.Failure
 	defer func() {
 		b.totals.tally.Count(outcome)
-		g.settle(ctx, outcome, slow)
+		g.settle(ctx, outcome, slow, err)
 	}()
 	outcome = b.cfg.Classify.Outcome(ctx, err)
 	return err
@@ -366,15 +359,16 @@ func (b *Breaker) slow(began int64) bool {
 	return b.cfg.SlowCall > 0 && time.Since(epoch)-time.Duration(began) > b.cfg.SlowCall
 }
 
-// State returns the state at this moment: an open breaker whose open time is over
-// reads HalfOpen, though nothing has come to probe yet. It changes nothing.
+// State returns the state at this moment: an open breaker whose open time is over reads
+// HalfOpen, and one whose probe is not back within ProbeFor reads Open, though nothing
+// has come to act on it yet. It changes nothing.
 func (b *Breaker) State() State {
 	if b == nil {
 		return Closed
 	}
-	b.mu.Lock()
+	now := b.lock()
 	defer b.mu.Unlock()
-	return b.stay.Load().reads(time.Now())
+	return b.stay.Load().read(b.since, now).state
 }
 
 // Counts is what is in the window of a closed breaker.
@@ -393,7 +387,7 @@ type Stats struct {
 	Mode       Mode          // who decides
 	Since      time.Time     // of the last change of state
 	Window     Counts        // zero unless closed
-	Probing    int           // probes under way
+	Probing    int           // probes under way whose time is not over
 	RetryAfter time.Duration // until an open breaker probes; 0 when it is not open, forced open, or about to probe
 	Opened     int64         // how many times it has opened by itself
 }
@@ -403,24 +397,28 @@ func (b *Breaker) Stats() Stats {
 	if b == nil {
 		return Stats{}
 	}
-	b.mu.Lock()
+	now := b.lock()
 	defer b.mu.Unlock()
-	now := time.Now()
 	s := b.stay.Load()
+	r := s.read(b.since, now)
 	stats := Stats{
 		Calls:    b.totals.tally.Calls(),
 		Observed: b.totals.observed.Load(),
-		State:    s.reads(now),
+		State:    r.state,
 		Mode:     b.mode,
-		Since:    b.since,
+		Since:    r.since,
 		Probing:  len(b.real.leases),
 		Opened:   b.opened,
+	}
+	if b.real.lapsed(now) != nil { // nobody has come to see it
+		stats.Probing = 0
+		stats.Opened++
 	}
 	if s.state == Closed {
 		stats.Window = Counts(s.window.Counts())
 	}
-	if stats.State == Open {
-		stats.RetryAfter = s.retryAfter(now)
+	if r.state == Open && !r.due.IsZero() {
+		stats.RetryAfter = r.due.Sub(now)
 	}
 	return stats
 }

@@ -37,7 +37,7 @@ func (c *call) end(err error) error {
 	}
 	c.ended = true
 	c.b.totals.tally.Count(outcome)
-	c.b.settleClosed(c.ctx, c.s, outcome, false)
+	c.b.settleClosed(c.ctx, c.s, outcome, false, err)
 	return err
 }
 

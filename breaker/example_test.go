@@ -80,7 +80,7 @@ func ExampleBreaker_ForceOpen() {
 	b.Auto()
 	fmt.Println(b.Run(context.Background(), ok))
 	// Output:
-	// reports: breaker: circuit open
+	// reports: breaker: forced open
 	// <nil>
 }
 

@@ -111,14 +111,14 @@ var openings = map[string]func(b *breaker.Breaker, soon func()){
 	"a call finds that a probe has lapsed": func(b *breaker.Breaker, soon func()) {
 		halfOpen(b)
 		_, _ = b.Enter(context.Background())
-		time.Sleep(time.Minute)
+		time.Sleep(30 * time.Second)
 		soon()
 		_ = b.Run(context.Background(), ok)
 	},
 	"a probe that has lapsed is back": func(b *breaker.Breaker, soon func()) {
 		halfOpen(b)
 		pass, _ := b.Enter(context.Background())
-		time.Sleep(time.Minute)
+		time.Sleep(30 * time.Second)
 		soon()
 		_ = pass.Done(nil)
 	},

@@ -9,6 +9,7 @@ import (
 	"github.com/sony/gobreaker/v2"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/ended"
 	"github.com/crumplezone/stability/internal/telemetry"
 	"github.com/crumplezone/stability/internal/window"
 )
@@ -26,15 +27,16 @@ func (b *Breaker) refusedAtOnce(ctx context.Context) error {
 	if b == nil {
 		return nil
 	}
-	if err := ctx.Err(); err != nil {
-		return err
+	if ctx.Err() != nil {
+		return ended.Err(ctx)
 	}
 	s := b.stay.Load()
 	r := s.ready.Load()
-	if r == nil || b.cfg.Observe {
+	if r == nil || b.cfg.Observe && !s.forced() {
 		return nil
 	}
-	if b.totals.tally.CountRejected()&0xff == 0 {
+	// The first ones are few, and may be all that a test in a bubble makes.
+	if n := b.totals.tally.CountRejected(); n&0xff == 0 || n < 0x40 {
 		s.distrust()
 	}
 	telemetry.Rejected(ctx, r)
@@ -42,10 +44,11 @@ func (b *Breaker) refusedAtOnce(ctx context.Context) error {
 }
 
 // admitSlow decides about a call that is neither simply let through nor simply
-// refused.
-func (b *Breaker) admitSlow(ctx context.Context) (g grant, refusal *stability.Rejection) {
-	b.mu.Lock()
-	g, refusal = b.decide(time.Now())
+// refused. It returns the context that the call runs under.
+func (b *Breaker) admitSlow(ctx context.Context) (context.Context, stability.Releaser, *stability.Rejection) {
+	from := b.madeIn(ctx)
+	now := b.lock()
+	g, refusal := b.decide(now, from)
 	if b.news() || b.unshortened != nil {
 		b.unlockAndTellBefore(ctx, g)
 	} else {
@@ -53,58 +56,89 @@ func (b *Breaker) admitSlow(ctx context.Context) (g grant, refusal *stability.Re
 	}
 	switch {
 	case refusal == nil:
-		return g, nil
-	case b.cfg.Observe:
+		if m, ok := g.(*marked); ok {
+			ctx = context.WithValue(ctx, b, m)
+		}
+		return ctx, g, nil
+	case b.cfg.Observe && refusal.Reason != ErrForcedOpen: //nolint:errorlint // Our own.
 		b.totals.observed.Add(1)
 		if b.sum != nil {
 			b.sum.observed.Add(1)
 		}
-		return (*observer)(b), nil
+		return ctx, (*bystander)(b), nil
 	default:
 		b.totals.tally.CountRejected()
 		telemetry.Rejected(ctx, refusal)
-		return nil, refusal
+		return ctx, nil, refusal
 	}
 }
 
-// decide is the whole decision about one call. The caller holds mu.
-func (b *Breaker) decide(now time.Time) (grant, *stability.Rejection) {
+// decide is the whole decision about one call, which was made in another one or in none
+// (nil). The caller holds mu.
+func (b *Breaker) decide(now time.Time, from *marked) (stability.Releaser, *stability.Rejection) {
+	b.lapse(now)
 	s := b.stay.Load()
-	if s.state == HalfOpen && s.lapsed(now) != nil {
-		b.fail(CauseProbeLapsed)
-		s = b.stay.Load()
-	}
+	within := from != nil && from.stay == s && !from.over.Load()
 	switch {
 	case s.state == Closed:
-		if s.ramping.Load() && !b.inShare(s, now) {
-			return nil, b.refusal(0)
+		switch {
+		case within || b.ramped(s, now):
+			return s, nil
+		case b.inShare(s, now):
+			return &marked{Releaser: s, stay: s}, nil
 		}
-		return s, nil
-	case s.state == Open && (s.due.IsZero() || now.Before(s.due)):
-		return nil, b.refusal(s.retryAfter(now))
+		return nil, b.refusal(0)
+	case s.forced():
+		return nil, s.ready.Load()
+	case s.state == HalfOpen && within:
+		return (*bystander)(b), nil
+	case s.state == Open && now.Before(s.due):
+		return nil, b.refusal(s.due.Sub(now))
 	}
 	done, err := s.machine.Allow()
 	if s.state == Open && s.machine.state == gobreaker.StateHalfOpen {
-		s = &stay{b: b, state: HalfOpen, machine: s.machine}
-		b.enter(s, CauseOpenTimeOver)
+		due := s.due
+		s = &stay{b: b, state: HalfOpen, machine: s.machine, openFor: b.openTime(b.streak + 1), spare: newMachine(&b.cfg)}
+		b.enter(s, due, reason{cause: CauseOpenTimeOver})
 	}
 	if err != nil {
 		return nil, b.refusal(0)
 	}
 	l := &lease{stay: s, until: now.Add(b.cfg.ProbeFor), done: done}
 	s.leases = append(s.leases, l)
-	return l, nil
+	return &marked{Releaser: l, stay: s}, nil
+}
+
+// lock locks mu and returns the time. Where that is before what it was, it is that of
+// another clock, such as a test's next bubble has, and what b waits for is made to be as
+// far off by this one.
+func (b *Breaker) lock() time.Time {
+	b.mu.Lock()
+	now := time.Now()
+	if by := now.Sub(b.seen); by < 0 {
+		b.since = b.since.Add(by)
+		b.real.rampEnd = b.real.rampEnd.Add(by)
+		for _, l := range b.real.leases {
+			l.until = l.until.Add(by)
+		}
+		switch s := b.real; s.state {
+		case Open:
+			b.enter(b.newOpen(newMachine(&b.cfg), s.openFor, s.due.Add(by)), now, reason{})
+		case HalfOpen:
+			s.spare = newMachine(&b.cfg)
+		case Closed:
+		}
+	}
+	b.seen = now
+	return now
 }
 
 // inShare admits a share of the calls that grows from a tenth to all until the end
 // of the ramp. It spreads those admitted evenly, without chance. The caller holds
 // mu.
 func (b *Breaker) inShare(s *stay, now time.Time) bool {
-	if b.ramped(s, now) {
-		return true
-	}
 	left := float64(s.rampEnd.Sub(now)) / float64(b.cfg.RampFor)
-	s.credit += max(1-0.9*left, 0.1) // more may be left to another clock, such as that of a test's next bubble
+	s.credit += max(1-0.9*left, 0.1)
 	if s.credit < 1 {
 		return false
 	}
@@ -130,9 +164,8 @@ func (b *Breaker) refusal(retryAfter time.Duration) *stability.Rejection {
 	return &stability.Rejection{Policy: policy, Name: b.cfg.Name, Key: b.key, Reason: ErrOpen, RetryAfter: retryAfter}
 }
 
-// settleClosed counts a call that s admitted while it was closed.
-func (b *Breaker) settleClosed(ctx context.Context, s *stay, outcome stability.Outcome, slow bool) {
-	var counts window.Counts
+// settleClosed counts a call that s admitted while it was closed, and that ended in err.
+func (b *Breaker) settleClosed(ctx context.Context, s *stay, outcome stability.Outcome, slow bool, err error) {
 	switch {
 	case outcome == stability.Ignored:
 		return
@@ -144,24 +177,31 @@ func (b *Breaker) settleClosed(ctx context.Context, s *stay, outcome stability.O
 			s.window.Success()
 			return
 		}
-		counts = s.window.SlowSuccess()
+		b.judge(ctx, s, s.window.SlowSuccess(), nil)
 	default:
-		counts = s.window.Failure(slow)
+		counts := s.window.Failure(slow)
 		if b.cfg.Consecutive > 0 {
 			s.inARow.Add(1)
 		}
+		b.judge(ctx, s, counts, err)
 	}
-	why := b.cause(s, counts)
-	if why != "" {
-		why = b.cause(s, s.window.Counts()) // with the successes of the present step
-	}
-	if why == "" {
+}
+
+// judge opens the breaker where the counts of s, to which a call that ended in err has
+// just been added, say so.
+func (b *Breaker) judge(ctx context.Context, s *stay, counts window.Counts, err error) {
+	if b.cause(s, counts) == "" {
 		return
 	}
-	b.mu.Lock()
+	counts = s.window.Counts() // with the successes of the present step
+	cause := b.cause(s, counts)
+	if cause == "" {
+		return
+	}
+	now := b.lock()
 	// In other modes, and after the stay has ended, nothing follows.
 	if b.mode == Auto && b.real == s {
-		b.open(why)
+		b.open(now, reason{cause, err, counts})
 	}
 	b.unlockAndTell(ctx)
 }
@@ -174,35 +214,41 @@ func (b *Breaker) cause(s *stay, counts window.Counts) Cause {
 		return CauseConsecutive
 	case calls < int64(b.cfg.MinCalls):
 		return ""
-	case float64(counts.Failures) >= b.cfg.FailureRatio*float64(calls):
+	case reached(b.cfg.FailureRatio, counts.Failures, calls):
 		return CauseFailureRatio
-	case b.cfg.SlowCall > 0 && float64(counts.Slow) >= b.cfg.SlowRatio*float64(calls):
+	case b.cfg.SlowCall > 0 && reached(b.cfg.SlowRatio, counts.Slow, calls):
 		return CauseSlowRatio
 	default:
 		return ""
 	}
 }
 
-// settleProbe ends the lease of a probe that is back. One that has lapsed, or whose
-// stay has ended, changes nothing.
-func (b *Breaker) settleProbe(ctx context.Context, l *lease, outcome stability.Outcome, slow bool) {
-	b.mu.Lock()
+// reached reports whether n of calls are the ratio or more. A quotient is rounded as the
+// ratio was when it was written down, so that 55 of 100 are 0.55; a product is not.
+func reached(ratio float64, n, calls int64) bool { return float64(n)/float64(calls) >= ratio }
+
+// settleProbe ends the lease of a probe that is back with err. One that has lapsed, or
+// whose stay has ended, changes nothing.
+func (b *Breaker) settleProbe(ctx context.Context, l *lease, outcome stability.Outcome, slow bool, err error) {
+	now := b.lock()
+	b.lapse(now)
 	switch {
 	case l.done == nil:
-	case l.stay.lapsed(time.Now()) != nil:
-		b.fail(CauseProbeLapsed)
 	case outcome == stability.Ignored:
 		l.end(errProbeIgnored)
 	case outcome == stability.Success && !slow:
 		l.end(nil)
 		l.answered = true
 		if l.stay.machine.state == gobreaker.StateClosed {
-			b.close()
+			b.close(now)
 			l.next = b.real
 		}
 	default:
+		if outcome == stability.Success {
+			err = nil
+		}
 		l.end(errProbeFailed)
-		b.fail(CauseProbeFailed)
+		b.reopen(now, now, reason{cause: CauseProbeFailed, err: err})
 	}
 	b.unlockAndTell(ctx)
 }
@@ -221,37 +267,43 @@ func (l *lease) end(result error) {
 	done(result)
 }
 
-// fail opens the breaker again after a probe, for longer than before. The caller
-// holds mu.
-func (b *Breaker) fail(why Cause) {
-	b.streak++
-	b.open(why)
+// lapse opens the breaker again where a probe is not back in its time: as of then, though
+// nobody came to see it. The caller holds mu.
+func (b *Breaker) lapse(now time.Time) {
+	if l := b.real.lapsed(now); l != nil {
+		b.reopen(l.until, now, reason{cause: CauseProbeLapsed})
+	}
 }
 
-// open opens the state machine. The caller holds mu.
-func (b *Breaker) open(why Cause) {
-	if !b.ramped(b.real, time.Now()) {
+// reopen opens the breaker again after a probe that failed at the given time, for longer
+// than before. The caller holds mu.
+func (b *Breaker) reopen(at, now time.Time, why reason) {
+	b.streak++
+	b.enterOpen(b.real.spare, b.real.openFor, at, now, why)
+}
+
+// open opens a closed breaker. The caller holds mu.
+func (b *Breaker) open(now time.Time, why reason) {
+	if !b.ramped(b.real, now) {
 		b.streak++ // a ramp that fails is a recovery that failed
 	}
+	b.enterOpen(newMachine(&b.cfg), b.openTime(b.streak), now, now, why)
+}
+
+func (b *Breaker) enterOpen(m *machine, openFor time.Duration, at, now time.Time, why reason) {
 	b.opened++
-	d := b.openTime()
-	longest := d / jitterShare
-	if b.cfg.Jitter == nil {
-		d -= rand.N(longest + 1) //nolint:gosec // Jitter needs no secrecy.
-	}
-	s := b.newOpen(d)
-	if b.cfg.Jitter != nil && longest > 0 {
+	s := b.newOpen(m, openFor, at.Add(openFor))
+	if b.cfg.Jitter != nil && openFor >= jitterShare && now.Before(s.due) {
 		b.unshortened = s
 	}
-	b.enter(s, why)
+	b.enter(s, at, why)
 }
 
 // jitterShare is the part of an open time that it may be shortened by: a tenth.
 const jitterShare = 10
 
-func (b *Breaker) newOpen(openFor time.Duration) *stay {
-	s := &stay{b: b, state: Open, openFor: openFor}
-	s.machine, s.due = newMachine(&b.cfg, openFor)
+func (b *Breaker) newOpen(m *machine, openFor time.Duration, due time.Time) *stay {
+	s := &stay{b: b, state: Open, machine: m, openFor: openFor, due: due}
 	s.keepReady(nil, *b.refusal(0), max(openFor/renewals, time.Millisecond))
 	return s
 }
@@ -262,37 +314,42 @@ func (b *Breaker) newOpen(openFor time.Duration) *stay {
 func (b *Breaker) shorten(s *stay) {
 	longest := s.openFor / jitterShare
 	by := min(max(b.cfg.Jitter(longest), 0), longest)
-	b.mu.Lock()
+	now := b.lock()
 	defer b.mu.Unlock()
 	if b.real == s {
-		b.enter(b.newOpen(max(time.Until(s.due)-by, 1)), "") // the same state: no change
+		due := later(s.due.Add(-by), now.Add(1))
+		b.enter(b.newOpen(s.machine, due.Sub(now), due), now, reason{}) // the same state: no change
 	}
 }
 
-// openTime returns how long to stay open: OpenFor, doubled with each failed
-// recovery up to MaxOpenFor.
-func (b *Breaker) openTime() time.Duration {
+// openTime returns how long to stay open after so many failed recoveries: OpenFor,
+// doubled with each up to MaxOpenFor, and shortened by chance, unless Config.Jitter is
+// still to be asked by how much.
+func (b *Breaker) openTime(streak int) time.Duration {
 	d := b.cfg.OpenFor
-	for range b.streak {
+	for range streak {
 		if d >= b.cfg.MaxOpenFor/2 {
 			d = b.cfg.MaxOpenFor
 			break
 		}
 		d *= 2
 	}
+	if b.cfg.Jitter == nil {
+		d -= rand.N(d/jitterShare + 1) //nolint:gosec // Jitter needs no secrecy.
+	}
 	return d
 }
 
 // close closes the state machine. The caller holds mu.
-func (b *Breaker) close() {
+func (b *Breaker) close(now time.Time) {
 	s := b.newClosed()
 	if b.cfg.RampFor > 0 {
-		s.rampEnd = time.Now().Add(b.cfg.RampFor)
+		s.rampEnd = now.Add(b.cfg.RampFor)
 		s.ramping.Store(true)
 	} else {
 		b.streak = 0
 	}
-	b.enter(s, CauseProbesSucceeded)
+	b.enter(s, now, reason{cause: CauseProbesSucceeded})
 }
 
 func (b *Breaker) newClosed() *stay {
@@ -301,34 +358,44 @@ func (b *Breaker) newClosed() *stay {
 	return s
 }
 
-// enter makes s what the state machine says. The caller holds mu.
-func (b *Breaker) enter(s *stay, why Cause) {
+// A reason is what a change of state comes from.
+type reason struct {
+	cause  Cause
+	err    error         // of the call that failed
+	counts window.Counts // of the closed stay that ends
+}
+
+// enter makes s what the state machine has said since the given time. The caller holds
+// mu.
+func (b *Breaker) enter(s *stay, at time.Time, why reason) {
 	if b.real != s {
 		for _, l := range b.real.leases {
 			l.done = nil // their slots end with their stay
 		}
+		b.real.leases = nil
 		b.real.ready.Store(nil)
 		b.real = s
 	}
 	if b.mode == Auto {
-		b.show(s, why)
+		b.show(s, at, why)
 	}
 }
 
 // show makes s what callers see, and notes a change for whoever is to be told. The
 // caller holds mu.
-func (b *Breaker) show(s *stay, why Cause) {
+func (b *Breaker) show(s *stay, at time.Time, why reason) {
 	from := b.stay.Swap(s).state
 	if from == s.state {
 		return
 	}
-	b.since = time.Now()
+	b.since = later(b.since, at)
 	b.totals.entered[s.state].Add(1)
 	if b.sum != nil {
 		b.sum.entered[s.state].Add(1)
 	}
 	b.pending = append(b.pending, Change{
-		Name: b.cfg.Name, Key: b.key, From: from, To: s.state, Cause: why, At: b.since,
+		Name: b.cfg.Name, Key: b.key, From: from, To: s.state,
+		Cause: why.cause, Err: why.err, Counts: Counts(why.counts), At: b.since,
 	})
 }
 
@@ -352,11 +419,14 @@ func (b *Breaker) unlockAndTell(ctx context.Context) {
 
 // unlockAndTellBefore is unlockAndTell before a call begins that g let in. If one of
 // those called panics the call does not begin, and a probe's slot comes back.
-func (b *Breaker) unlockAndTellBefore(ctx context.Context, g grant) {
+func (b *Breaker) unlockAndTellBefore(ctx context.Context, g stability.Releaser) {
 	told := false
 	defer func() {
-		if l, ok := g.(*lease); ok && !told {
-			b.settleProbe(ctx, l, stability.Ignored, false)
+		if m, ok := g.(*marked); ok && !told {
+			m.over.Store(true)
+			if l, ok := m.Releaser.(*lease); ok {
+				b.settleProbe(ctx, l, stability.Ignored, false, nil)
+			}
 		}
 	}()
 	b.unlockAndTell(ctx)

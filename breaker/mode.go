@@ -2,8 +2,7 @@ package breaker
 
 import (
 	"context"
-
-	"github.com/crumplezone/stability"
+	"time"
 )
 
 // A Mode says who decides about calls.
@@ -19,23 +18,14 @@ const (
 	ForcedClosed
 )
 
-// String returns "auto", "forced_open" or "forced_closed".
-func (m Mode) String() string {
-	switch m {
-	case ForcedOpen:
-		return "forced_open"
-	case ForcedClosed:
-		return "forced_closed"
-	default:
-		return "auto"
-	}
-}
-
-// ForceOpen refuses every call until Auto, ForceClosed or Reset.
+// ForceOpen refuses every call until Auto, ForceClosed or Reset, with [ErrForcedOpen]. It
+// does so with Config.Observe too: it is not the breaker that decides then.
 func (b *Breaker) ForceOpen() {
 	b.force(ForcedOpen, func() *stay {
 		s := &stay{b: b, state: Open}
-		s.ready.Store(&stability.Rejection{Policy: policy, Name: b.cfg.Name, Key: b.key, Reason: ErrOpen})
+		r := b.refusal(0)
+		r.Reason = ErrForcedOpen
+		s.ready.Store(r)
 		return s
 	})
 }
@@ -57,10 +47,10 @@ func (b *Breaker) force(mode Mode, made func() *stay) {
 	if b == nil {
 		return
 	}
-	b.mu.Lock()
+	now := b.lockToSwitch()
 	if b.mode != mode {
 		b.mode = mode
-		b.show(made(), CauseForced)
+		b.show(made(), now, b.switched(CauseForced))
 	}
 	b.unlockAndTell(context.Background())
 }
@@ -72,21 +62,21 @@ func (b *Breaker) Auto() {
 	if b == nil {
 		return
 	}
-	b.mu.Lock()
+	now := b.lockToSwitch()
 	was, forced := b.mode, b.stay.Load()
+	why := b.switched(CauseAuto)
 	b.mode = Auto
 	if was == ForcedClosed {
-		counts := forced.window.Counts()
-		switch why := b.cause(forced, counts); {
-		case why != "":
-			b.open(why)
-		case counts.Calls() >= int64(b.cfg.MinCalls):
+		switch cause := b.cause(forced, why.counts); {
+		case cause != "":
+			b.open(now, reason{cause: cause, counts: why.counts})
+		case why.counts.Calls() >= int64(b.cfg.MinCalls):
 			b.streak = 0
-			b.enter(forced, CauseAuto)
+			b.enter(forced, now, why)
 		}
 	}
 	if b.stay.Load() != b.real {
-		b.show(b.real, CauseAuto)
+		b.show(b.real, now, why)
 	}
 	b.unlockAndTell(context.Background())
 }
@@ -98,9 +88,26 @@ func (b *Breaker) Reset() {
 	if b == nil {
 		return
 	}
-	b.mu.Lock()
+	now := b.lockToSwitch()
+	why := b.switched(CauseReset)
 	b.mode = Auto
 	b.streak = 0
-	b.enter(b.newClosed(), CauseReset)
+	b.enter(b.newClosed(), now, why)
 	b.unlockAndTell(context.Background())
+}
+
+// lockToSwitch locks mu and takes the steps that only time has to take.
+func (b *Breaker) lockToSwitch() time.Time {
+	now := b.lock()
+	b.lapse(now)
+	return now
+}
+
+// switched is why the state changes where somebody says so. The caller holds mu.
+func (b *Breaker) switched(cause Cause) reason {
+	why := reason{cause: cause}
+	if s := b.stay.Load(); s.state == Closed {
+		why.counts = s.window.Counts()
+	}
+	return why
 }

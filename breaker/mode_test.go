@@ -1,6 +1,9 @@
 package breaker_test
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -224,6 +227,105 @@ func TestResetForgets(t *testing.T) {
 		require.Equal(t, breaker.Closed, b.State(), "a call of before does not count")
 		require.Error(t, b.Run(t.Context(), failed))
 		require.LessOrEqual(t, b.Stats().RetryAfter, time.Second)
+	})
+}
+
+// Who reads a refusal can tell a breaker that was switched off from one that found its
+// dependency failing: both said "circuit open".
+//
+// Contract: 12
+func TestForcedOpenReadsUnlikeFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := opened(t, breaker.Config{Name: "stock"})
+		failedOpen := b.Run(t.Context(), ok)
+		require.ErrorIs(t, failedOpen, breaker.ErrOpen)
+		require.NotErrorIs(t, failedOpen, breaker.ErrForcedOpen)
+		b.ForceOpen()
+		for _, enter := range []func() error{
+			func() error { return b.Run(t.Context(), ok) },
+			func() error { _, err := b.Enter(t.Context()); return err },
+			func() error { return stability.Chain(b, b).Run(t.Context(), ok) },
+			func() error {
+				_, err := breaker.Do(t.Context(), b, func(context.Context) (int, error) { return 1, nil })
+				return err
+			},
+		} {
+			err := enter()
+			require.EqualError(t, err, "stock: breaker: forced open")
+			require.ErrorIs(t, err, breaker.ErrForcedOpen)
+			require.ErrorIs(t, err, breaker.ErrOpen)
+			require.ErrorIs(t, err, stability.ErrRejected)
+			require.True(t, stability.Rejected(err))
+			require.Zero(t, stability.RetryAfter(err))
+		}
+		require.NotErrorIs(t, breaker.ErrOpen, breaker.ErrForcedOpen)
+	})
+	for _, sentinel := range []error{breaker.ErrOpen, breaker.ErrForcedOpen} {
+		require.True(t, stability.Rejected(sentinel), "also where a library keeps nothing else")
+	}
+}
+
+// ForceOpen is what an operator wants now, and Observe what somebody configured once: it
+// refuses.
+//
+// Contract: 12
+func TestForceOpenWinsOverObserve(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := opened(t, breaker.Config{Observe: true})
+		require.NoError(t, b.Run(t.Context(), ok))
+		b.ForceOpen()
+		require.ErrorIs(t, b.Run(t.Context(), ok), breaker.ErrForcedOpen)
+		_, err := b.Enter(t.Context())
+		require.ErrorIs(t, err, breaker.ErrForcedOpen)
+		require.EqualValues(t, 2, b.Stats().Rejected)
+		require.EqualValues(t, 1, b.Stats().Observed)
+		b.Auto()
+		require.NoError(t, b.Run(t.Context(), ok))
+		require.EqualValues(t, 2, b.Stats().Observed)
+	})
+}
+
+func TestStatesAndModesAreText(t *testing.T) {
+	type both struct {
+		State breaker.State
+		Mode  breaker.Mode
+	}
+	for want, v := range map[string]both{
+		`{"State":"closed","Mode":"auto"}`:           {},
+		`{"State":"half_open","Mode":"forced_open"}`: {breaker.HalfOpen, breaker.ForcedOpen},
+		`{"State":"open","Mode":"forced_closed"}`:    {breaker.Open, breaker.ForcedClosed},
+	} {
+		text, err := json.Marshal(v)
+		require.NoError(t, err)
+		require.JSONEq(t, want, string(text))
+		var back both
+		require.NoError(t, json.Unmarshal(text, &back))
+		require.Equal(t, v, back)
+	}
+	back := both{breaker.Open, breaker.ForcedOpen}
+	require.ErrorContains(t, json.Unmarshal([]byte(`{"State":"ajar"}`), &back), `breaker: "ajar" is no state`)
+	require.ErrorContains(t, json.Unmarshal([]byte(`{"Mode":"Auto"}`), &back), `breaker: "Auto" is no mode`)
+	require.Equal(t, both{breaker.Open, breaker.ForcedOpen}, back)
+	require.Equal(t, "state(7)", breaker.State(7).String())
+	require.Equal(t, "mode(7)", breaker.Mode(7).String())
+}
+
+// Which caller gave up, and why, was lost where the breaker found the context ended.
+//
+// Contract: 6
+func TestEndedContextKeepsItsCause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cause := errors.New("the client is gone")
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(cause)
+		for _, b := range []*breaker.Breaker{breaker.New(breaker.Config{}), opened(t, breaker.Config{}), probing(t, breaker.Config{SlowCall: 1})} {
+			_, enter := b.Enter(ctx)
+			_, do := breaker.Do(ctx, b, func(context.Context) (int, error) { return 1, nil })
+			for _, err := range []error{b.Run(ctx, ok), enter, do, stability.Chain(b, b).Run(ctx, ok)} {
+				require.ErrorIs(t, err, context.Canceled)
+				require.ErrorIs(t, err, cause)
+			}
+		}
 	})
 }
 

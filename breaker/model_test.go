@@ -2,6 +2,8 @@ package breaker_test
 
 import (
 	"context"
+	"math/big"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,131 +18,293 @@ import (
 // model is what a breaker does, in the plainest words: it keeps every result and
 // counts when asked.
 type model struct {
-	cfg     breaker.Config
+	cfg       breaker.Config
+	changed   time.Time // the state, as callers see it
+	streak    int       // failed recoveries
+	opened    int64
+	succeeded int // of all calls that have ended
+
+	stay
+}
+
+// stay is what the model knows of one time in a state.
+type stay struct {
+	number  int // so many there were
 	state   breaker.State
-	since   time.Time // of the state
-	results []result  // of this closed stay
+	began   time.Time // in the steps of its window
+	results []*result
 	inARow  int
-	openFor time.Duration // taken from the breaker and checked against the bounds, and Jitter
-	streak  int
+	due     time.Time           // taken from the breaker and checked against the bounds, and Jitter
+	due9    time.Time           // the earliest that it may be
 	slots   map[*call]time.Time // probes under way and when they lapse
 	good    int                 // probes of this half-open stay that succeeded
 }
 
 type result struct {
-	at     time.Time
-	failed bool
-	slow   bool
+	at                        time.Time
+	succeeded, failed, isSlow bool
 }
 
 // call is one that was let in.
 type call struct {
 	pass  *stability.Pass
 	began time.Time
-	state breaker.State
-	since time.Time // of the stay that let it in
+	stay  int   // that let it in
+	inner bool  // as part of a probe
+	mark  *call // the probe in whose context it is, itself if it is one
+	ended bool
+
+	answer    *result // that counts until it breaks
+	answered  bool
+	good      bool // a probe that succeeded
+	next      int  // the stay that it led to
+	row, seen int  // failures in a row, and successes, at the answer
 }
 
-func (m *model) enter(state breaker.State) {
-	*m = model{cfg: m.cfg, state: state, since: time.Now(), streak: m.streak, slots: map[*call]time.Time{}}
+func (m *model) enter(state breaker.State, at time.Time) {
+	if at.After(m.changed) {
+		m.changed = at
+	}
+	m.stay = stay{number: m.number + 1, state: state, began: time.Now(), slots: map[*call]time.Time{}}
+}
+
+// open is told when the open time begins.
+func (m *model) open(at time.Time) {
+	m.opened++
+	nominal := m.nominal(m.streak)
+	m.enter(breaker.Open, at)
+	m.due9 = at.Add(nominal - nominal/10)
+}
+
+func (m *model) reopen(at time.Time) {
+	m.streak++
+	m.open(at)
+}
+
+func (m *model) nominal(streak int) time.Duration {
+	return min(m.cfg.OpenFor<<min(streak, 10), m.cfg.MaxOpenFor)
 }
 
 // inWindow counts the results of the last ten steps, the present one included.
-func (m *model) inWindow() (calls, failed, slow int) {
+func (m *model) inWindow() (c breaker.Counts) {
 	step := m.cfg.Window / 10
-	at := func(t time.Time) int { return int(t.Sub(m.since) / step) }
+	at := func(t time.Time) int { return int(t.Sub(m.began) / step) }
 	for _, r := range m.results {
 		if at(r.at) <= at(time.Now())-10 {
 			continue
 		}
-		calls++
-		if r.failed {
-			failed++
-		}
-		if r.slow {
-			slow++
-		}
-	}
-	return calls, failed, slow
-}
-
-// now takes the steps that only need time to pass and a call to come.
-func (m *model) now() {
-	if m.lapse() {
-		return
-	}
-	if m.state == breaker.Open && m.openFor > 0 && time.Since(m.since) >= m.openFor {
-		m.enter(breaker.HalfOpen)
-	}
-}
-
-// lapse opens when a probe is not back in its time.
-func (m *model) lapse() bool {
-	if m.state == breaker.HalfOpen {
-		for _, until := range m.slots {
-			if !time.Now().Before(until) {
-				m.streak++
-				m.enter(breaker.Open)
-				return true
+		for of, is := range map[*int64]bool{&c.Successes: r.succeeded, &c.Failures: r.failed, &c.Slow: r.isSlow} {
+			if is {
+				*of++
 			}
 		}
 	}
-	return false
+	return c
 }
 
-func (m *model) admits() bool {
-	m.now()
+// lapsed returns when the first probe was not back in its time, or zero.
+func (m *model) lapsed() (first time.Time) {
+	for _, until := range m.slots {
+		if !time.Now().Before(until) && (first.IsZero() || until.Before(first)) {
+			first = until
+		}
+	}
+	return first
+}
+
+// act takes the steps that only need time to pass, as the breaker does when a call comes
+// or ends.
+func (m *model) act() {
+	if at := m.lapsed(); !at.IsZero() {
+		due := m.due
+		m.reopen(at)
+		m.due = due
+	}
+}
+
+func (m *model) admits(mark *call) (admits, inner bool) {
+	m.act()
+	if m.state == breaker.Open && !time.Now().Before(m.due) {
+		m.enter(breaker.HalfOpen, m.due)
+	}
 	switch m.state {
 	case breaker.Closed:
-		return true
+		return true, false
 	case breaker.HalfOpen:
-		return len(m.slots)+m.good < m.cfg.Probes
+		if mark != nil && !mark.ended && mark.stay == m.number {
+			return true, true
+		}
+		return len(m.slots)+m.good < m.cfg.Probes, false
 	default:
-		return false
+		return false, false
+	}
+}
+
+func (m *model) slow(c *call) bool {
+	return m.cfg.SlowCall > 0 && time.Since(c.began) > m.cfg.SlowCall
+}
+
+func (m *model) answered(c *call) {
+	c.answered = true
+	switch {
+	case c.inner:
+	case c.mark == c:
+		m.probed(c, stability.Success)
+	default:
+		c.row, c.seen = m.inARow, m.succeeded
+		c.answer = m.count(c, stability.Success, m.slow(c))
 	}
 }
 
 func (m *model) ended(c *call, o stability.Outcome) {
-	slow := m.cfg.SlowCall > 0 && time.Since(c.began) > m.cfg.SlowCall
-	if !c.since.Equal(m.since) || c.state != m.state {
-		return // of an earlier stay
+	c.ended = true
+	if o == stability.Success {
+		m.succeeded++
 	}
-	if m.state == breaker.HalfOpen {
-		if _, holds := m.slots[c]; !holds || m.lapse() {
-			return
-		}
-		delete(m.slots, c)
+	switch broke := o == stability.Failure; {
+	case c.inner:
+	case !c.answered && c.mark == c:
+		m.probed(c, o)
+	case !c.answered:
+		m.count(c, o, m.slow(c))
+	case c.mark == c:
+		m.act()
 		switch {
-		case o == stability.Ignored:
-		case o == stability.Success && !slow:
-			if m.good++; m.good == m.cfg.Probes {
-				m.streak = 0
-				m.enter(breaker.Closed)
-			}
-		default:
-			m.streak++
-			m.enter(breaker.Open)
+		case !broke:
+		case c.next == 0 && c.good && m.number == c.stay:
+			m.reopen(time.Now())
+		case c.next != 0 && m.number == c.next:
+			c.stay = c.next
+			m.count(c, stability.Failure, false)
 		}
+	case broke:
+		if c.answer != nil {
+			c.answer.succeeded = false
+		}
+		if c.stay == m.number && m.succeeded == c.seen {
+			m.inARow += c.row
+		}
+		m.count(c, stability.Failure, false)
+	}
+}
+
+// probed ends a probe.
+func (m *model) probed(c *call, o stability.Outcome) {
+	m.act()
+	if _, holds := m.slots[c]; !holds {
 		return
 	}
-	if o == stability.Ignored {
-		return
+	delete(m.slots, c)
+	switch {
+	case o == stability.Ignored:
+	case o == stability.Success && !m.slow(c):
+		c.good = true
+		if m.good++; m.good == m.cfg.Probes {
+			m.streak = 0
+			m.enter(breaker.Closed, time.Now())
+			c.next = m.number
+		}
+	default:
+		m.reopen(time.Now())
 	}
-	m.results = append(m.results, result{time.Now(), o == stability.Failure, slow})
+}
+
+// count counts a result of a closed breaker.
+func (m *model) count(c *call, o stability.Outcome, slow bool) *result {
+	if c.stay != m.number || o == stability.Ignored {
+		return nil // of an earlier stay
+	}
+	r := &result{time.Now(), o == stability.Success, o == stability.Failure, slow}
+	m.results = append(m.results, r)
 	if o == stability.Success {
 		m.inARow = 0
 		if !slow {
-			return // only what is bad opens
+			return r // only what is bad opens
 		}
 	} else {
 		m.inARow++
 	}
-	calls, failed, slowCalls := m.inWindow()
+	n := m.inWindow()
+	calls := n.Successes + n.Failures
 	if (m.cfg.Consecutive > 0 && m.inARow >= m.cfg.Consecutive) ||
-		(calls >= m.cfg.MinCalls &&
-			(float64(failed) >= m.cfg.FailureRatio*float64(calls) ||
-				m.cfg.SlowCall > 0 && float64(slowCalls) >= m.cfg.SlowRatio*float64(calls))) {
-		m.enter(breaker.Open)
+		(calls >= int64(m.cfg.MinCalls) &&
+			(share(n.Failures, calls, m.cfg.FailureRatio) ||
+				m.cfg.SlowCall > 0 && share(n.Slow, calls, m.cfg.SlowRatio))) {
+		m.open(time.Now())
+	}
+	return r
+}
+
+// share reports whether n of calls are the ratio or more, where the ratio is the number
+// that its shortest decimal is.
+func share(n, calls int64, ratio float64) bool {
+	exact, _ := new(big.Rat).SetString(strconv.FormatFloat(ratio, 'g', -1, 64))
+	return big.NewRat(n, calls).Cmp(exact) >= 0
+}
+
+// check compares what the breaker says with what the model knows, and takes from it what
+// is left to chance.
+func (m *model) check(t require.TestingT, b *breaker.Breaker, by *time.Duration) {
+	stats := b.Stats()
+	require.Equal(t, stats.State, b.State())
+	now, state, since, opened := time.Now(), m.state, m.changed, m.opened
+	at := m.lapsed()
+	if !at.IsZero() {
+		nominal := m.nominal(m.streak + 1)
+		state, since, opened = breaker.Open, at, opened+1
+		if m.due.IsZero() { // seen for the first time
+			m.due9 = at.Add(nominal - nominal/10)
+			m.learn(t, stats, at, nominal)
+		}
+		require.Zero(t, stats.Probing)
+	} else {
+		require.Equal(t, len(m.slots), stats.Probing)
+	}
+	switch {
+	case at.IsZero() && state == breaker.Open && m.due.IsZero():
+		m.learn(t, stats, now, m.nominal(m.streak))
+		if m.cfg.Jitter != nil {
+			require.Equal(t, m.nominal(m.streak)-*by, stats.RetryAfter)
+		}
+	case at.IsZero() && state == breaker.Open && *by != 0 && stats.RetryAfter > 0 && now.Add(stats.RetryAfter).Before(m.due):
+		// A call has found that a probe lapsed, and Jitter was asked.
+		due := m.due.Add(-*by)
+		if !due.After(now) {
+			due = now.Add(1)
+		}
+		require.Equal(t, due, now.Add(stats.RetryAfter))
+		m.due = due
+	}
+	if state == breaker.Open && !now.Before(m.due) {
+		state = breaker.HalfOpen
+		if m.due.After(since) {
+			since = m.due
+		}
+	}
+	require.Equal(t, state, stats.State)
+	require.Equal(t, opened, stats.Opened)
+	if state == breaker.Open {
+		require.Equal(t, m.due.Sub(now), stats.RetryAfter)
+	} else {
+		require.Zero(t, stats.RetryAfter)
+	}
+	if since != m.due { // which may not be known, but that it is over
+		require.Equal(t, since, stats.Since)
+	}
+	if state == breaker.Closed {
+		require.Equal(t, m.inWindow(), stats.Window)
+	}
+}
+
+// learn takes from the breaker when the open time that began then ends.
+func (m *model) learn(t require.TestingT, stats breaker.Stats, began time.Time, nominal time.Duration) {
+	m.due = time.Now().Add(stats.RetryAfter)
+	require.LessOrEqual(t, m.due.Sub(began), max(nominal, time.Since(began)))
+	require.False(t, m.due.Before(m.due9), "shortened by a tenth at the most")
+	if stats.State != breaker.Open { // it is over, since then
+		m.due = stats.Since
+		require.LessOrEqual(t, m.due.Sub(began), nominal)
+		require.False(t, m.due.Before(m.due9))
 	}
 }
 
@@ -173,76 +337,88 @@ func checkModel(rt *rapid.T) {
 	cfg.OnChange = func(c breaker.Change) { changes = append(changes, c) }
 	b := breaker.New(cfg)
 	m := &model{cfg: cfg}
-	m.enter(breaker.Closed)
-	var calls []*call
-	started, admitted, refused := 0, 0, 0
+	m.enter(breaker.Closed, time.Now())
+	var calls []*call // under way
+	var ended []*call
+	began, refused := 0, 0
+	enter := func(rt *rapid.T, ctx context.Context, mark *call) {
+		want, inner := m.admits(mark)
+		by = 0
+		pass, err := b.Enter(ctx)
+		require.Equal(rt, want, err == nil, "model is %v, breaker says %v", m.state, err)
+		if err != nil {
+			require.ErrorIs(rt, err, breaker.ErrOpen)
+			refused++
+			return
+		}
+		c := &call{pass: pass, began: time.Now(), stay: m.number, inner: inner, mark: mark}
+		if m.state == breaker.HalfOpen && !inner {
+			m.slots[c] = time.Now().Add(cfg.ProbeFor)
+			c.mark = c
+		}
+		calls = append(calls, c)
+		began++
+	}
 
 	rt.Repeat(map[string]func(*rapid.T){
-		"enter": func(rt *rapid.T) {
-			want := m.admits()
-			pass, err := b.Enter(context.Background())
-			require.Equal(rt, want, err == nil, "model is %v, breaker says %v", m.state, err)
-			if err != nil {
-				require.ErrorIs(rt, err, breaker.ErrOpen)
-				refused++
-				return
+		"enter": func(rt *rapid.T) { enter(rt, context.Background(), nil) },
+		"enter within a call": func(rt *rapid.T) {
+			if all := append(calls[:len(calls):len(calls)], ended...); len(all) > 0 {
+				c := rapid.SampledFrom(all).Draw(rt, "call")
+				enter(rt, c.pass.Context(), c.mark)
 			}
-			c := &call{pass, time.Now(), m.state, m.since}
-			if m.state == breaker.HalfOpen {
-				m.slots[c] = time.Now().Add(cfg.ProbeFor)
+		},
+		"answer": func(rt *rapid.T) {
+			if len(calls) == 0 {
+				return // a Skip would starve a fuzzer that always chooses it
 			}
-			calls = append(calls, c)
-			started++
+			c := rapid.SampledFrom(calls).Draw(rt, "call")
+			if !c.answered {
+				m.answered(c)
+				by = 0
+			}
+			c.pass.Answered()
 		},
 		"end": func(rt *rapid.T) {
 			if len(calls) == 0 {
-				return // a Skip would starve a fuzzer that always chooses it
+				return
 			}
 			i := rapid.IntRange(0, len(calls)-1).Draw(rt, "call")
 			c := calls[i]
 			calls = append(calls[:i], calls[i+1:]...)
+			ended = append(ended, c)
 			o := rapid.SampledFrom([]stability.Outcome{stability.Success, stability.Failure, stability.Failure, stability.Ignored}).Draw(rt, "outcome")
 			m.ended(c, o)
+			by = 0
 			_ = c.pass.Done(map[stability.Outcome]error{
 				stability.Failure: errCall, stability.Ignored: stability.ErrRejected,
 			}[o])
-			admitted++
 		},
 		"wait": func(rt *rapid.T) {
 			// An odd number of nanoseconds: never the very instant that a step of the
 			// window ends at.
 			time.Sleep(time.Duration(rapid.IntRange(0, 1200).Draw(rt, "ms"))*time.Millisecond + 1)
 		},
+		"wait for long": func(rt *rapid.T) {
+			time.Sleep(time.Duration(rapid.IntRange(0, 12).Draw(rt, "s"))*time.Second + 1)
+		},
 		"": func(rt *rapid.T) {
-			if m.state == breaker.Open && m.openFor == 0 {
-				m.openFor = b.Stats().RetryAfter
-				nominal := min(cfg.OpenFor<<min(m.streak, 10), cfg.MaxOpenFor)
-				require.LessOrEqual(rt, m.openFor, nominal)
-				require.GreaterOrEqual(rt, m.openFor, nominal-nominal/10)
-				if cfg.Jitter != nil {
-					require.Equal(rt, nominal-by, m.openFor)
-				}
-			}
+			m.check(rt, b, &by)
 			stats := b.Stats()
-			require.Equal(rt, b.State(), stats.State)
-			require.LessOrEqual(rt, stats.Probing, cfg.Probes)
-			require.EqualValues(rt, admitted, stats.Started())
+			require.EqualValues(rt, began-len(calls), stats.Started())
+			require.EqualValues(rt, m.succeeded, stats.Succeeded)
 			require.EqualValues(rt, refused, stats.Rejected)
-			if m.state == breaker.Closed {
-				require.Equal(rt, breaker.Closed, stats.State)
-				n, failed, slow := m.inWindow()
-				require.Equal(rt, breaker.Counts{Successes: int64(n - failed), Failures: int64(failed), Slow: int64(slow)}, stats.Window)
-			}
-			from := breaker.Closed
+			from, at := breaker.Closed, time.Time{}
 			for _, c := range changes {
 				require.Equal(rt, from, c.From)
-				from = c.To
+				require.False(rt, c.At.Before(at) || c.At.After(time.Now()), "%v after %v", c.At, at)
+				from, at = c.To, c.At
 			}
 		},
 	})
 }
 
-// Contract: 1, 3, 4, 7, 8, 9, 11
+// Contract: 1, 3, 4, 7, 8, 9, 11, 48, 49, 50
 func TestModel(t *testing.T) {
 	// rapid asks a *testing.T for its deadline, which a bubble does not allow.
 	synctest.Test(t, func(t *testing.T) { rapid.Check(struct{ *testing.T }{t}, checkModel) })

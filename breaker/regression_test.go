@@ -35,7 +35,7 @@ func TestRegressionLostProbeWedges(t *testing.T) {
 		ours := probing(t, breaker.Config{})
 		_, err = ours.Enter(t.Context()) // the lost probe
 		require.NoError(t, err)
-		time.Sleep(time.Minute)
+		time.Sleep(30 * time.Second)
 		require.ErrorIs(t, ours.Run(t.Context(), ok), breaker.ErrOpen, "the lease has lapsed: open again")
 		time.Sleep(ours.Stats().RetryAfter)
 		require.NoError(t, ours.Run(t.Context(), ok))

@@ -26,35 +26,47 @@ type stay struct {
 
 	// Open and HalfOpen.
 	machine *machine
-	openFor time.Duration                       // how long an open stay lasts
+	openFor time.Duration                       // how long an open stay lasts, or the one that a lost probe leads to
 	due     time.Time                           // when an open stay ends; zero: when somebody says so
 	ready   atomic.Pointer[stability.Rejection] // what an open stay answers; nil: look at the clock
-	leases  []*lease                            // probes under way; guarded by Breaker.mu
+	leases  []*lease                            // probes under way, in their order; guarded by Breaker.mu
+	spare   *machine                            // of the next open stay
 }
 
-// reads returns the state that s is in at the given time, though no call has come
-// to act on it yet. The caller holds Breaker.mu.
-func (s *stay) reads(now time.Time) State {
-	switch {
-	case s.state == Open && !s.due.IsZero() && !now.Before(s.due):
-		return HalfOpen
-	case s.state == HalfOpen && s.lapsed(now) != nil:
-		return Open
-	default:
-		return s.state
+// forced reports whether somebody said that calls are to be refused.
+func (s *stay) forced() bool { return s.state == Open && s.machine == nil }
+
+// A reading is what a breaker has come to by a time, whether or not a call has come
+// since to act on it.
+type reading struct {
+	state  State
+	since  time.Time
+	due    time.Time // when Open ends; zero: not by itself
+	lapsed bool      // a probe is not back in its time
+}
+
+// read returns what s, which began then, has come to by now. The caller holds
+// Breaker.mu.
+func (s *stay) read(began, now time.Time) reading {
+	r := reading{state: s.state, since: began, due: s.due}
+	if l := s.lapsed(now); l != nil {
+		r = reading{Open, l.until, l.until.Add(s.openFor), true}
 	}
-}
-
-// retryAfter returns how long a stay that is open now will refuse; 0 when that is not
-// known.
-func (s *stay) retryAfter(now time.Time) time.Duration {
-	if s.due.IsZero() {
-		return 0
+	if r.state == Open && !r.due.IsZero() && !now.Before(r.due) {
+		r.state, r.since = HalfOpen, later(r.since, r.due)
 	}
-	return s.due.Sub(now)
+	return r
 }
 
-// lapsed returns a probe that is not back in its time, or nil.
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+// lapsed returns the first probe that is not back in its time, or nil. The caller holds
+// Breaker.mu.
 func (s *stay) lapsed(now time.Time) *lease {
 	for _, l := range s.leases {
 		if !now.Before(l.until) {
@@ -85,23 +97,21 @@ type machine struct {
 	state gobreaker.State // where it last moved to
 }
 
-// newMachine returns a machine that has just opened, and the time from which on it
-// probes.
-func newMachine(cfg *Config, openFor time.Duration) (*machine, time.Time) {
+// newMachine returns a machine that has just opened. It probes when it is asked to, from
+// the next instant on: when that is to be is up to the stay.
+func newMachine(cfg *Config) *machine {
 	m := &machine{}
 	m.TwoStepCircuitBreaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
-		Name:        cfg.Name,
-		MaxRequests: uint32(cfg.Probes), //nolint:gosec // Validate bounds it.
-		// gobreaker is open for longer than its Timeout, by at least the least
-		// step of the clock. 0 would mean a minute to it.
-		Timeout:       max(openFor-1, 1),
+		Name:          cfg.Name,
+		MaxRequests:   uint32(cfg.Probes), //nolint:gosec // Validate bounds it.
+		Timeout:       1,                  // 0 would mean a minute
 		ReadyToTrip:   func(gobreaker.Counts) bool { return true },
 		IsExcluded:    func(err error) bool { return err == errProbeIgnored }, //nolint:errorlint // Our own, told by verdict.
 		OnStateChange: func(_ string, _, to gobreaker.State) { m.state = to },
 	})
 	done, _ := m.Allow() // closed: nothing is refused
 	done(errProbeFailed)
-	return m, time.Now().Add(openFor)
+	return m
 }
 
 // renewals is how many times in its open time a stay renews the Rejection that it
@@ -134,9 +144,12 @@ func (s *stay) keepReady(old *stability.Rejection, r stability.Rejection, step t
 
 // distrust sends callers to the clock when s is due although a Rejection is still
 // kept ready: its timer is late, or belongs to the bubble of a finished test and
-// will never run.
+// will never run; or when more is left than there was: the clock is another.
 func (s *stay) distrust() {
-	if !s.due.IsZero() && !time.Now().Before(s.due) {
+	if s.forced() {
+		return
+	}
+	if left := time.Until(s.due); left <= 0 || left > s.openFor {
 		s.ready.Store(nil)
 	}
 }

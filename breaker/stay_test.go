@@ -3,6 +3,7 @@ package breaker
 import (
 	"context"
 	"errors"
+	"math/big"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,7 +83,7 @@ func TestOpenBreakerOutlivesTheBubbleOfItsTimer(t *testing.T) {
 func TestRampOutlivesItsClock(t *testing.T) {
 	b := New(Config{Consecutive: 1, OpenFor: 1, RampFor: time.Hour})
 	b.mu.Lock()
-	b.close() // to ramp up from here on
+	b.close(time.Now()) // to ramp up from here on
 	b.mu.Unlock()
 	synctest.Test(t, func(t *testing.T) {
 		admitted := 0
@@ -93,4 +94,22 @@ func TestRampOutlivesItsClock(t *testing.T) {
 		}
 		require.InDelta(t, 100, admitted, 1)
 	})
+}
+
+// The rule against exact arithmetic: at the edge of every ratio of two and of three
+// digits, just below and just above it, for some calls and for very many.
+//
+// Contract: 8, 9
+func TestRatioIsReachedWhereTheNumberIs(t *testing.T) {
+	for _, digits := range []int64{100, 1000} {
+		for k := int64(1); k <= digits; k++ {
+			ratio, exact := float64(k)/float64(digits), big.NewRat(k, digits)
+			for _, calls := range []int64{1, 3, 20, 99, 100, 101, 1000, 12345, 1_000_000, 999_999_999} {
+				edge := k * calls / digits
+				for n := max(edge-1, 0); n <= min(edge+2, calls); n++ {
+					require.Equal(t, big.NewRat(n, calls).Cmp(exact) >= 0, reached(ratio, n, calls), "%d of %d at %v", n, calls, ratio)
+				}
+			}
+		}
+	}
 }

@@ -11,8 +11,12 @@ import (
 )
 
 const (
-	keyState = attribute.Key("stability.breaker.state")
-	keyCause = attribute.Key("stability.breaker.cause")
+	keyState     = attribute.Key("stability.breaker.state")
+	keyCause     = attribute.Key("stability.breaker.cause")
+	keyError     = attribute.Key("stability.breaker.error.message")
+	keySuccesses = attribute.Key("stability.breaker.successes")
+	keyFailures  = attribute.Key("stability.breaker.failures")
+	keySlow      = attribute.Key("stability.breaker.slow")
 )
 
 var states = [...]State{Closed, HalfOpen, Open}

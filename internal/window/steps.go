@@ -119,6 +119,15 @@ func (s *Steps) arm(now time.Duration) {
 	s.timer = t
 }
 
+// ago returns how many steps before the current one that of then is. The caller holds the
+// lock.
+func (s *Steps) ago(then time.Duration) int {
+	if then >= s.began {
+		return 0
+	}
+	return int((s.began-then-1)/s.length) + 1
+}
+
 // left returns how much is left of the current step, which is that of now.
 func (s *Steps) left(now time.Duration) time.Duration { return s.length - (now - s.began) }
 

@@ -67,6 +67,29 @@ func (w *Window) Failure(slow bool) Counts {
 // SlowSuccess counts a success that was slow and returns the counts as Failure does.
 func (w *Window) SlowSuccess() Counts { return w.count(Counts{Successes: 1, Slow: 1}) }
 
+// Now returns the time, for [Window.Revoke].
+func (w *Window) Now() time.Duration { return w.steps.Now() }
+
+// Revoke counts a failure in place of a success that was counted at the given time, or
+// besides where the window has moved past that one. It returns the counts.
+func (w *Window) Revoke(success time.Duration) Counts {
+	now := w.steps.Now()
+	w.steps.Lock()
+	defer w.steps.Unlock()
+	w.steps.Turn(now, true)
+	// A late timer has credited it to an earlier step than its own.
+	for ago := w.steps.ago(success); ago < buckets; ago++ {
+		if b := &w.buckets[(w.current+buckets-ago)%buckets]; b.Successes > 0 {
+			b.Successes--
+			w.sum.Successes--
+			break
+		}
+	}
+	w.buckets[w.current].Failures++
+	w.sum.Failures++
+	return w.sum
+}
+
 func (w *Window) count(c Counts) Counts {
 	now := w.steps.Now() // without the lock, which is short then
 	w.steps.Lock()

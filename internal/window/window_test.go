@@ -125,6 +125,44 @@ func TestFailureIsToldOfEndedSteps(t *testing.T) {
 	})
 }
 
+// A success that is revoked is taken out of the step that it was counted in, so that it
+// does not leave the window a second time.
+func TestRevoke(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWindow(10 * time.Second)
+		w.Success()
+		at := w.Now()
+		require.Equal(t, Counts{Failures: 1}, w.Revoke(at), "in the same step")
+
+		for i := range 12 {
+			time.Sleep(100*time.Second + time.Duration(i)) // all that was is forgotten
+			w.Success()
+			w.Success()
+			at = w.Now()
+			time.Sleep(time.Duration(i) * time.Second)
+			synctest.Wait()
+			w.Success()
+			want := Counts{Successes: 2, Failures: 1}
+			if i >= 10 {
+				want = Counts{Successes: 1, Failures: 1} // the window has moved past it
+			}
+			require.Equal(t, want, w.Revoke(at), "after %d s", i)
+			for range 100 {
+				time.Sleep(250 * time.Millisecond)
+				got := w.Counts()
+				require.LessOrEqual(t, got.Successes, want.Successes)
+				require.GreaterOrEqual(t, got.Successes, int64(0))
+				want = got
+			}
+			require.Equal(t, Counts{}, want)
+		}
+
+		w.SlowSuccess()
+		require.Equal(t, Counts{Failures: 1, Slow: 1}, w.Revoke(w.Now()), "it was slow all the same")
+		require.Equal(t, Counts{Failures: 2, Slow: 1}, w.Revoke(w.Now()), "there is none to revoke")
+	})
+}
+
 func TestSlides(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWindow(10 * time.Second)
