@@ -19,7 +19,7 @@ import (
 // transaction that queries through its own guarded pool, and a token refresh within a
 // guarded call.
 //
-// Contract: 49, 68
+// Contract: 49
 func TestProbeMayUseItsOwnBreaker(t *testing.T) {
 	type guard = func(ctx context.Context, fn func(context.Context) error) error
 	for name, call := range map[string]func(*breaker.Breaker, guard, context.Context) error{

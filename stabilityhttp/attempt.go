@@ -167,7 +167,7 @@ func (a *attempt) receive(resp *http.Response) {
 
 // tell lets the breaker judge the host by the headers of its response, whose body may
 // take as long as the server and the caller like. A body that breaks after a success is
-// a failure besides; after a failure it changes nothing.
+// a failure instead; after a failure it changes nothing.
 func (a *attempt) tell() {
 	switch a.outcome {
 	case stability.Success:

@@ -126,7 +126,7 @@ type TransportConfig struct {
 	// Breaker configures the breaker of each host. A call ends for it with the headers
 	// of the response: a probe has succeeded or failed then, and SlowCall times how long
 	// they took, the upload of the request's body included. A response that was no
-	// failure and whose body breaks later counts as a failure besides. Default its own
+	// failure and whose body breaks later counts as a failure instead. Default its own
 	// defaults, but with a ProbeFor that is not shorter than Timeout, or without one
 	// StallTimeout. One shorter than StallTimeout is refused: it would give up as
 	// failed a probe that is answered in time. A request that is never made again may

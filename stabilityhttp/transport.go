@@ -27,7 +27,7 @@ import (
 //
 // A breaker is told how the call ended when the response's headers have come. A
 // bulkhead's permit is held until its body has ended: at io.EOF, at an error, or at
-// Close. A body that is cut short or stalls is a failure besides the success that its
+// Close. A body that is cut short or stalls is a failure in place of the success that its
 // headers were. Close without reading is not: the server
 // answered, and the caller did not care for the rest; of that, Close reads a little,
 // for up to 10ms, so that the connection can be used again. A body that is neither
