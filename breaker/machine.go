@@ -20,6 +20,12 @@ var (
 	errProbeIgnored = errors.New("probe ignored")
 )
 
+// Refused returns the [stability.Rejection] of a call that a breaker which is open would
+// refuse, and counts it; or nil where only Admit can tell. It takes nothing. It is for
+// adapters whose calls wait for something else before they ask the breaker, a permit or
+// a token: who is going to be refused need not wait for it.
+func (b *Breaker) Refused(ctx context.Context) error { return b.refusedAtOnce(ctx) }
+
 // refusedAtOnce returns the Rejection that an open stay keeps ready, if it does. It
 // is most of what a call costs while the breaker is open, which is when calls come
 // thickest: the admission that Admit fills in would cost as much again (BenchmarkOpen).

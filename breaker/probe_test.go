@@ -373,3 +373,26 @@ func exit(f func(goexit func())) {
 	}()
 	<-done
 }
+
+// An adapter that asks before it queues hears of an open breaker, and takes no probe's
+// slot by asking.
+func TestRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var none *breaker.Breaker
+		require.NoError(t, none.Refused(t.Context()))
+		b := breaker.New(breaker.Config{})
+		require.NoError(t, b.Refused(t.Context()))
+		b = opened(t, breaker.Config{})
+		rejected := b.Stats().Rejected
+		var rejection *stability.Rejection
+		require.ErrorAs(t, b.Refused(t.Context()), &rejection)
+		require.ErrorIs(t, rejection, breaker.ErrOpen)
+		require.Positive(t, rejection.RetryAfter)
+		require.Equal(t, rejected+1, b.Stats().Rejected)
+		time.Sleep(b.Stats().RetryAfter)
+		require.NoError(t, b.Refused(t.Context()))
+		require.Zero(t, b.Stats().Probing)
+		b.ForceOpen()
+		require.ErrorIs(t, b.Refused(t.Context()), breaker.ErrOpen)
+	})
+}

@@ -117,7 +117,7 @@ func atRest(gates stabilityhttp.Gates, sent *atomic.Int64) {
 	for {
 		bulkhead, breaker := gates.Bulkhead.Stats(), gates.Breaker.Stats()
 		if bulkhead.InUse == 0 && bulkhead.Queued == 0 && breaker.Probing == 0 && breaker.Started() == sent.Load() &&
-			bulkhead.Started() >= breaker.Started()+breaker.Rejected {
+			bulkhead.Started() >= breaker.Started() {
 			return
 		}
 		<-time.After(time.Millisecond)

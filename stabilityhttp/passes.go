@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/breaker"
 )
 
 // The gates of a host, in the order in which a call passes them.
@@ -23,8 +24,14 @@ type passes struct {
 }
 
 // enter passes the gates, none of which gives a call another context than it came
-// with. When one refuses, those already passed are still to be left.
+// with. When one refuses, those already passed are still to be left. A call that an open
+// breaker would refuse in the end waits for none of the others, and takes nothing.
 func (p *passes) enter(ctx context.Context, gates [gates]stability.Admitter) error {
+	if b, ok := gates[breakerGate].(*breaker.Breaker); ok {
+		if err := b.Refused(ctx); err != nil {
+			return err
+		}
+	}
 	for _, g := range gates {
 		_, a, err := g.Admit(ctx)
 		if err != nil {

@@ -25,6 +25,8 @@ import (
 //   - the stall timeout: a bound on waiting for the server at a stretch;
 //   - the base [http.RoundTripper].
 //
+// An open breaker refuses before a request waits for a quota, a token or a permit.
+//
 // A breaker is told how the call ended when the response's headers have come. A
 // bulkhead's permit is held until its body has ended: at io.EOF, at an error, or at
 // Close. A body that is cut short or stalls is a failure in place of the success that its

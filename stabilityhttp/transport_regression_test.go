@@ -18,6 +18,7 @@ import (
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/breaker"
 	"github.com/crumplezone/stability/bulkhead"
+	"github.com/crumplezone/stability/ratelimit"
 	"github.com/crumplezone/stability/retry"
 	"github.com/crumplezone/stability/stabilityhttp"
 )
@@ -382,5 +383,37 @@ func TestIdleConnectionsOverHosts(t *testing.T) {
 		}
 		synctest.Wait()
 		require.EqualValues(t, 512, conns.open.Load())
+	})
+}
+
+// An open breaker behind a full bulkhead made callers wait in the queue, to be told that
+// the bulkhead is full; and what it refused spent the tokens of the rate limit.
+func TestOpenBreakerIsAskedFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := gatesOnly
+		cfg.RateLimit = ratelimit.Config{Rate: 1, Burst: 10}
+		cfg.Bulkhead = bulkhead.Config{Limit: 1, Queue: 10}
+		hold := make(chan struct{})
+		rt := stabilityhttp.NewTransport(roundTripper(func(*http.Request) (*http.Response, error) {
+			<-hold
+			return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+		}), cfg)
+		call := func() error {
+			_, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil)) //nolint:bodyclose // It is http.NoBody.
+			return err
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = call() })
+		synctest.Wait()
+		gates := rt.Gates("upstream.test:80")
+		gates.Breaker.ForceOpen()
+		began, tokens := time.Now(), gates.RateLimit.Stats().Tokens
+		for range 20 {
+			require.ErrorIs(t, call(), breaker.ErrOpen)
+		}
+		require.Zero(t, time.Since(began))
+		require.InDelta(t, tokens, gates.RateLimit.Stats().Tokens, 0)
+		close(hold)
+		wg.Wait()
 	})
 }

@@ -89,8 +89,8 @@ func TestTransportTelemetry(t *testing.T) {
 		require.Equal(t, map[string]int64{
 			"timeout success ": 2, "timeout failure _OTHER": 2, "timeout failure timeout_exceeded": 1, "timeout ignored ": 1,
 			"breaker success ": 2, "breaker failure _OTHER": 3, "breaker ignored ": 1, "breaker rejected breaker_rejected": 1,
-			"bulkhead success ": 2, "bulkhead failure _OTHER": 3, "bulkhead ignored ": 2,
-			"ratelimit success ": 2, "ratelimit failure _OTHER": 3, "ratelimit ignored ": 2,
+			"bulkhead success ": 2, "bulkhead failure _OTHER": 3, "bulkhead ignored ": 1,
+			"ratelimit success ": 2, "ratelimit failure _OTHER": 3, "ratelimit ignored ": 1,
 			"retry success ": 3, "retry failure _OTHER": 1, "retry ignored ": 1,
 			"hedge success ": 1, "hedge failure _OTHER": 1, "hedge ignored ": 1,
 		}, sums)
