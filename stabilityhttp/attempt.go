@@ -141,7 +141,7 @@ func (a *attempt) outgoing(reqBody io.ReadCloser, now time.Duration) *http.Reque
 // receive takes the response over.
 func (a *attempt) receive(resp *http.Response) {
 	a.resp, a.body = resp, resp.Body
-	a.outcome = a.x.t.cfg.Classify(resp, nil)
+	a.outcome = a.classify(resp, nil)
 	switch {
 	case resp.Body == nil:
 		resp.Body = http.NoBody
@@ -218,7 +218,24 @@ func (a *attempt) judge(err error) stability.Outcome {
 		a.resp == nil && (unsendable(a.x.req) || a.uploadFailed.Load() || a.clock.uploadStalled()) {
 		return stability.Ignored
 	}
-	return a.x.t.cfg.Classify(a.resp, err)
+	return a.classify(a.resp, err)
+}
+
+// classify asks the user's function. It does not let a client of this server, whose
+// deadline came with its request and left less time than the Transport would have, count
+// against the host: neither where that deadline passed, nor where the host, which is a
+// server of ours, refused to begin for it.
+func (a *attempt) classify(resp *http.Response, err error) stability.Outcome {
+	o, t := a.x.t.cfg.Classify(resp, err), a.x.t
+	if o != stability.Failure || a.x.limit > 0 || t.timeout == 0 && t.patience == 0 {
+		return o
+	}
+	late := err != nil && a.clock.endedBy() == byOthers && errors.Is(a.clock.Err(), context.DeadlineExceeded)
+	refused := err == nil && resp.StatusCode == http.StatusGatewayTimeout && t.deadlineHeader != "" && resp.Header[t.deadlineHeader] != nil
+	if (late || refused) && isClients(a.x.Context) {
+		return stability.Ignored
+	}
+	return o
 }
 
 // explain says in err whose time limit it was, where it was one of the

@@ -1,6 +1,7 @@
 package stabilityhttp
 
 import (
+	"context"
 	"strconv"
 	"strings"
 	"time"
@@ -23,8 +24,37 @@ func parseDeadline(value string) (time.Duration, bool) {
 	return left, ok
 }
 
+// parseDeadlines reads all values of a deadline header: the shortest time that is left,
+// because none of those who set one waits for longer. A proxy may have joined several to
+// one value, with commas.
+func parseDeadlines(values []string) (shortest time.Duration, ok bool) {
+	for _, value := range values {
+		for value := range strings.SplitSeq(value, ",") {
+			if left, valid := parseDeadline(value); valid && (!ok || left < shortest) {
+				shortest, ok = left, true
+			}
+		}
+	}
+	return shortest, ok
+}
+
 // formatDeadline is left in milliseconds, rounded down: a server must not work on
 // after the client has given up. Nothing left, or less than nothing, is "0".
 func formatDeadline(left time.Duration) string {
 	return strconv.FormatInt(max(left, 0).Milliseconds(), 10)
+}
+
+// clientsDeadline is the key under which the context of a request that a Handler serves
+// has the deadline which its client asked for, where that is the one in force.
+type clientsDeadline struct{}
+
+// isClients reports whether the deadline of ctx is one that came with a request from
+// outside. An earlier one that this process set is not.
+func isClients(ctx context.Context) bool {
+	clients, ok := ctx.Value(clientsDeadline{}).(time.Time)
+	if !ok {
+		return false
+	}
+	deadline, limited := ctx.Deadline()
+	return limited && deadline.Equal(clients)
 }

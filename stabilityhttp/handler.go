@@ -29,9 +29,19 @@ type HandlerConfig struct {
 	// where anybody can send it and no proxy strips or bounds it. Default none.
 	Off Part
 
+	// Edge says that nobody vouches for the clients, as on the way in from the internet.
+	// What requests say about their deadline, their attempt, how critical they are and on
+	// whose behalf they come is not believed, and not passed further in: the fields
+	// DeadlineHeader, [DeadlineHeader], [AttemptHeader], X-Request-Criticality and
+	// X-Request-Caller are as if they were not there. Give it a MaxTimeout. Default
+	// false: the clients are services of the same house.
+	Edge bool
+
 	// DeadlineHeader is the name of the request header that carries the time left to
-	// the client, in milliseconds. As in TransportConfig, it must not be a field that
-	// means something else. Default [DeadlineHeader].
+	// the client, in milliseconds. Where a request has several, the shortest time counts.
+	// The handler finds in it what is left when it begins, for a proxy to hand on. As in
+	// TransportConfig, it must not be a field that means something else. Default
+	// [DeadlineHeader].
 	DeadlineHeader string
 	// MinTimeout is how much time a request must have left when its work begins, before
 	// and after waiting. One that has less is refused, because it would end in the
@@ -42,12 +52,21 @@ type HandlerConfig struct {
 	MinTimeout time.Duration
 	// MaxTimeout is how long a request may take at the most, waiting included, whatever
 	// its deadline header says, and also without one. The context of the request ends
-	// then; a handler that does not look at it goes on, and so does a Read of the
-	// request's body, which only [http.Server.ReadTimeout] ends. One that does look, and returns
+	// then; a handler that does not look at it goes on. One that does look, and returns
 	// without having written anything, has answered 200 with an empty body, as ever
-	// with net/http: it is for the handler to say 504, or to panic with
-	// [http.ErrAbortHandler] where a part of the answer is on its way. Default 0: as
-	// long as the header says, and without it as long as it takes.
+	// with net/http: it is for the handler to say 504, as [ErrorHandler] does, or to panic
+	// with [http.ErrAbortHandler] where a part of the answer is on its way.
+	//
+	// A Read of the request's body and a Write of the response do not look at the
+	// context. They end 5s after MaxTimeout, or after [http.Server.ReadTimeout] and
+	// [http.Server.WriteTimeout] where those are earlier, so that a client which neither
+	// sends nor reads does not hold its handler, and a permit of the Bulkhead, for longer.
+	// Where the server's ResponseWriter cannot set deadlines, nothing is set.
+	//
+	// An upgraded connection (a request with Upgrade, such as a WebSocket's, or a CONNECT)
+	// has no deadline any more from its Hijack on: neither this one nor the client's, and
+	// its context ends with the handler. Its handler bounds it. Default 0: as long as the
+	// header says, and without it as long as it takes.
 	MaxTimeout time.Duration
 
 	// RateLimit limits how many requests each client makes, within its bounded number
@@ -117,12 +136,13 @@ func (c HandlerConfig) Validate() error {
 //   - the bulkhead, in whose queue it may wait: 503 with Retry-After;
 //   - the handler.
 //
-// The deadline is the client's word. What the handler calls fails when it passes, and
-// a breaker counts that against the dependency, which it cannot tell from one that
-// hangs: a client that gives each request a little less time than the work takes can
-// open the breakers of everybody else. Where clients are not trusted, have the field
-// stripped or bounded at the edge, set Off, or give a MinTimeout in which the work gets
-// done.
+// The deadline is the client's word. What the handler calls fails when it passes. A
+// [Transport] in whose context it passes, before a time limit of the Transport's own,
+// takes that for Ignored: it cannot tell a dependency that hangs from a client that gives
+// less time than the work takes. So no client opens the breakers of everybody else, and a
+// dependency that hangs is found by the Transport's limits: give it a StallTimeout that
+// is shorter than what most clients give. Other breakers count a deadline that passes as
+// a failure, whoever gave it. Where clients are not trusted, see [HandlerConfig.Edge].
 //
 // Refusals have a short body of the type application/problem+json (RFC 9457). The
 // number of the client's attempt ([AttemptHeader]) is taken up with
@@ -138,7 +158,9 @@ func (c HandlerConfig) Validate() error {
 // earned in whole seconds, so that a client that spreads its requests over the time
 // keeps to the rate, and gets it. The policy has the Handler's name, or "default".
 //
-// A request of a client that goes away leaves the queue; if it is being served its
+// A request of a client that goes away leaves the queue. One that need not wait is
+// served all the same, because a client that has only closed its half of the connection
+// looks alike. If it is being served its
 // context ends, and its permit comes back when the handler returns. Over HTTP/1.1 the
 // server sees that a client has gone only once the request's body has been read, and
 // not where more has come after it, so that a request may wait for as long as its
@@ -146,14 +168,21 @@ func (c HandlerConfig) Validate() error {
 // back and passes on, that of [http.ErrAbortHandler] too.
 //
 // The handler gets the server's own [http.ResponseWriter]: Hijack, Flush, ReadFrom and
-// an [http.ResponseController] work as without the Handler.
+// an [http.ResponseController] work as without the Handler. Only a request with a
+// deadline that asks for an upgrade gets one around it, which has them too and lifts the
+// deadline at the Hijack.
 //
-// A nil *Handler is [http.DefaultServeMux]. All methods may be called by any number of
+// A nil *Handler has nothing that it could guard, and is what a nil handler is everywhere
+// in net/http: [http.DefaultServeMux], or 404 where it is registered on that itself. To
+// have an off switch, put a handler behind [Handler.Guard]. All methods may be called by any number of
 // goroutines.
 type Handler struct {
 	cfg         HandlerConfig
 	next        http.Handler
 	instruments *handlerTelemetry
+
+	deadlineHeader string   // canonical
+	disbelieved    []string // the fields of requests that are to be as if they were not there, canonical
 
 	draining  atomic.Bool
 	saturated saturation
@@ -182,7 +211,13 @@ func NewHandler(next http.Handler, cfg HandlerConfig) *Handler {
 	if cfg.Client == nil {
 		cfg.Client = ClientIP
 	}
-	h := &Handler{cfg: cfg, next: next, instruments: newHandlerTelemetry(cfg)}
+	h := &Handler{cfg: cfg, next: next, instruments: newHandlerTelemetry(cfg), deadlineHeader: http.CanonicalHeaderKey(cfg.DeadlineHeader)}
+	switch {
+	case cfg.Edge:
+		h.disbelieved = []string{h.deadlineHeader, DeadlineHeader, AttemptHeader, criticalityHeader, callerHeader}
+	case cfg.Off&PartDeadlineHeader != 0:
+		h.disbelieved = []string{h.deadlineHeader}
+	}
 	telemetry.Observe(h.instruments.meter, h, func(h *Handler, o metric.Observer) { h.observe(o) })
 	telemetry.Register(h.instruments.meter, h, (*Handler).point)
 	return h

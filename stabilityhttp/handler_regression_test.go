@@ -19,6 +19,7 @@ import (
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/bulkhead"
 	"github.com/crumplezone/stability/ratelimit"
+	"github.com/crumplezone/stability/retry"
 	"github.com/crumplezone/stability/stabilityhttp"
 )
 
@@ -234,4 +235,314 @@ func TestQuotaThatIsBackInMilliseconds(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A WebSocket through Transport, Handler and ReverseProxy was cut when the time of the
+// request that asked for it was over, after 30s by default, although the documents said
+// that it is without time limits. Its time ends where the connection is hijacked.
+//
+// Contract: 37
+func TestUpgradeOutlivesItsRequest(t *testing.T) {
+	for name, cfg := range map[string]stabilityhttp.HandlerConfig{
+		"the client's deadline": {}, "MaxTimeout": {MaxTimeout: 10 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				leaf := stabilityhttp.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if _, limited := r.Context().Deadline(); !limited {
+						t.Error("the request has a deadline before")
+					}
+					conn, buf, err := w.(http.Hijacker).Hijack()
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer conn.Close()
+					if _, limited := r.Context().Deadline(); limited {
+						t.Error("and the connection has none")
+					}
+					_, _ = buf.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+					_ = buf.Flush()
+					_, _ = io.Copy(conn, buf)
+				}), cfg)
+				proxy := stabilityhttp.NewHandler(&httputil.ReverseProxy{
+					Rewrite:   func(r *httputil.ProxyRequest) { r.Out.URL.Scheme, r.Out.URL.Host = "http", "upstream.test" },
+					Transport: stabilityhttp.NewTransport(memoryUpstream(t, leaf.ServeHTTP), stabilityhttp.TransportConfig{}),
+				}, cfg)
+				client := stabilityhttp.NewTransport(memoryUpstream(t, proxy.ServeHTTP), stabilityhttp.TransportConfig{})
+				req := newRequest(t, http.MethodGet, bubbleURL, nil)
+				req.Header.Set("Connection", "keep-alive, upgrade")
+				req.Header.Set("Upgrade", "echo")
+				resp, err := client.RoundTrip(req)
+				require.NoError(t, err)
+				require.Equal(t, http.StatusSwitchingProtocols, resp.StatusCode)
+				conn := resp.Body.(io.ReadWriteCloser)
+				for range 3 {
+					time.Sleep(time.Hour)
+					_, err = io.WriteString(conn, "hello")
+					require.NoError(t, err)
+					buf := make([]byte, 5)
+					_, err = io.ReadFull(conn, buf)
+					require.NoError(t, err)
+					require.Equal(t, "hello", string(buf))
+				}
+				require.NoError(t, conn.Close())
+				synctest.Wait()
+				require.Equal(t, stability.Calls{Succeeded: 1}, leaf.Stats().Calls)
+				require.EqualValues(t, 1, proxy.Stats().Started())
+			})
+		})
+	}
+}
+
+// A request for an upgrade that is not hijacked has its deadline as every other, also in
+// what its handler derives from its context.
+func TestUpgradeThatIsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		guarded := stabilityhttp.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			ctx, cancel := context.WithCancel(r.Context())
+			defer cancel()
+			<-ctx.Done()
+			if err := ctx.Err(); err != context.DeadlineExceeded {
+				t.Error(err)
+			}
+			_, _ = io.WriteString(w, "not ")
+			if err := http.NewResponseController(w).Flush(); err != nil {
+				t.Error(err)
+			}
+			_, _ = w.(io.ReaderFrom).ReadFrom(strings.NewReader("upgraded"))
+		}), stabilityhttp.HandlerConfig{MaxTimeout: time.Second})
+		url, client := listenInMemory(t, "HTTP/1.1", guarded)
+		began := time.Now()
+		resp, body := ask(t, client, url, "Connection", "Upgrade", "Upgrade", "echo")
+		require.Equal(t, http.StatusOK, resp.StatusCode)
+		require.Equal(t, "not upgraded", body)
+		require.Equal(t, time.Second, time.Since(began))
+		require.Equal(t, stability.Calls{Failed: 1}, guarded.Stats().Calls)
+
+		gone, leave := context.WithTimeout(t.Context(), time.Second/2)
+		defer leave()
+		_, _, err := tryAsk(gone, client, url, "Connection", "Upgrade", "Upgrade", "echo", stabilityhttp.DeadlineHeader, "100")
+		require.NoError(t, err, "the client's deadline")
+	})
+}
+
+// Clients that send nothing or read nothing held the permits of a server for as long as
+// they liked: a context ends neither a Read nor a Write.
+//
+// Contract: 40
+func TestClientThatNeitherSendsNorReads(t *testing.T) {
+	for _, protocol := range protocols {
+		t.Run(protocol, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				limit := bulkhead.New(bulkhead.Config{Limit: 2})
+				guarded := stabilityhttp.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					_, err := io.Copy(io.Discard, r.Body)
+					for err == nil {
+						_, err = w.Write(make([]byte, 1<<16))
+					}
+				}), stabilityhttp.HandlerConfig{Bulkhead: limit, MaxTimeout: 10 * time.Second})
+				url, client := listenInMemory(t, protocol, guarded)
+				resp, err := get(t, client, url) // and its body is not read
+				require.NoError(t, err)
+				defer resp.Body.Close()
+				upload, hold := io.Pipe()
+				defer hold.Close()
+				go func() {
+					resp, err := do(client, newRequest(t, http.MethodPost, url, upload))
+					if err == nil {
+						resp.Body.Close()
+					}
+				}()
+				synctest.Wait()
+				require.Equal(t, 2, limit.Stats().InUse)
+				time.Sleep(16 * time.Second)
+				synctest.Wait()
+				require.Zero(t, limit.Stats().InUse)
+			})
+		})
+	}
+}
+
+// The bound of one request is none of the next on its connection.
+func TestBoundEndsWithItsRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		guarded := stabilityhttp.NewHandler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(io.Discard, r.Body)
+		}), stabilityhttp.HandlerConfig{MaxTimeout: time.Second})
+		mux := http.NewServeMux()
+		mux.Handle("/", guarded)
+		mux.HandleFunc("/long", func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(time.Hour)
+			if _, err := io.Copy(w, r.Body); err != nil {
+				t.Error(err)
+			}
+			for range 3 {
+				time.Sleep(time.Hour)
+				_, _ = io.WriteString(w, ", more")
+				if err := http.NewResponseController(w).Flush(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		m := serveInMemory(t, &http.Server{Handler: mux}) //nolint:gosec // Its clients are this test's.
+		dials := 0
+		base := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			dials++
+			return m.dial(ctx, network, addr)
+		}}
+		defer base.CloseIdleConnections()
+		client := &http.Client{Transport: base}
+		for range 2 {
+			for _, path := range []string{"/", "/long"} {
+				resp, err := do(client, newRequest(t, http.MethodPost, bubbleURL+path, strings.NewReader("upload")))
+				require.NoError(t, err)
+				body, err := io.ReadAll(resp.Body)
+				require.NoError(t, err)
+				require.NoError(t, resp.Body.Close())
+				if path == "/long" {
+					require.Equal(t, "upload, more, more, more", string(body))
+				}
+			}
+		}
+		require.Equal(t, 1, dials)
+	})
+}
+
+// What the server bounds itself stays bounded.
+func TestBoundIsNoExtension(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		guarded := stabilityhttp.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			began := time.Now()
+			if _, err := io.Copy(io.Discard, r.Body); err == nil || time.Since(began) != time.Second {
+				t.Error("ReadTimeout:", err, time.Since(began))
+			}
+			time.Sleep(2 * time.Second)
+			_, _ = io.WriteString(w, "too late")
+			if err := http.NewResponseController(w).Flush(); err == nil {
+				t.Error("WriteTimeout is over")
+			}
+		}), stabilityhttp.HandlerConfig{MaxTimeout: time.Hour})
+		m := serveInMemory(t, &http.Server{Handler: guarded, ReadTimeout: time.Second, WriteTimeout: 2 * time.Second})
+		base := &http.Transport{DialContext: m.dial}
+		defer base.CloseIdleConnections()
+		upload, hold := io.Pipe()
+		time.AfterFunc(10*time.Second, func() { _ = hold.Close() }) // net/http waits for a Read
+		resp, err := do(&http.Client{Transport: base}, newRequest(t, http.MethodPost, bubbleURL, upload))
+		if err == nil {
+			resp.Body.Close()
+		}
+		require.Error(t, err)
+		require.EqualValues(t, 1, guarded.Stats().Started())
+	})
+}
+
+// Trailers of a request that were not announced in its header were lost behind a Handler,
+// which hands on a copy of the request.
+func TestUnannouncedTrailers(t *testing.T) {
+	got := make(chan http.Header, 1)
+	s := httptest.NewServer(stabilityhttp.NewHandler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		got <- r.Trailer
+	}), stabilityhttp.HandlerConfig{MaxTimeout: time.Minute}))
+	defer s.Close()
+	for _, announced := range []string{"", "Trailer: X-Checksum\r\n"} {
+		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", s.Listener.Addr().String())
+		require.NoError(t, err)
+		_, err = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n"+announced+
+			"\r\n3\r\nabc\r\n0\r\nX-Checksum: 7\r\n\r\n")
+		require.NoError(t, err)
+		require.Equal(t, http.Header{"X-Checksum": {"7"}}, <-got)
+		require.NoError(t, conn.Close())
+	}
+}
+
+// A proxy behind a Handler handed the deadline on as it had come: what the request had
+// spent in the queue was forgotten, and MaxTimeout, and which of several counts.
+//
+// Contract: 40
+func TestDeadlineThatIsHandedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limit := bulkhead.New(bulkhead.Config{Limit: 1, Queue: 1})
+		guarded := stabilityhttp.NewHandler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			require.Equal(t, r.Header.Values("X-Want"), r.Header.Values(stabilityhttp.DeadlineHeader))
+		}), stabilityhttp.HandlerConfig{Bulkhead: limit, MaxTimeout: 30 * time.Second})
+		for _, c := range []struct {
+			came   []string
+			waited time.Duration
+			want   string
+		}{
+			{[]string{"9000"}, 0, "9000"},
+			{[]string{"9000"}, 2 * time.Second, "7000"},
+			{[]string{"60000"}, 0, "30000"},
+			{[]string{"60000", "x", "9000"}, time.Second, "8000"},
+			{[]string{"9000,5000"}, 0, "5000"},
+			{nil, time.Second, ""},
+		} {
+			pass, err := limit.Enter(t.Context())
+			require.NoError(t, err)
+			time.AfterFunc(c.waited, func() { _ = pass.Done(nil) })
+			if c.waited == 0 {
+				synctest.Wait()
+			}
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			r.Header[stabilityhttp.DeadlineHeader] = c.came
+			if c.want != "" {
+				r.Header.Set("X-Want", c.want)
+			}
+			w := httptest.NewRecorder()
+			guarded.ServeHTTP(w, r)
+			require.Equal(t, http.StatusOK, w.Code)
+			require.Equal(t, c.came, r.Header[stabilityhttp.DeadlineHeader], "the server's request is as it was")
+		}
+	})
+}
+
+// An outside client said that its request was the second attempt, and with that turned off
+// the retries of everything behind the edge; or how little time there was. Nobody vouches
+// for it, so that neither is believed, nor passed further in.
+//
+// Contract: 31
+func TestEdgeBelievesNothing(t *testing.T) {
+	sent := http.Header{
+		stabilityhttp.DeadlineHeader: {"1"}, "X-Patience": {"1"}, stabilityhttp.AttemptHeader: {"2"},
+		"X-Request-Criticality": {"critical-plus"}, "X-Request-Caller": {"somebody else"},
+	}
+	for name, c := range map[string]struct {
+		cfg   stabilityhttp.HandlerConfig
+		calls int
+		kept  int
+	}{
+		"edge":        {stabilityhttp.HandlerConfig{Edge: true, DeadlineHeader: "x-patience"}, 3, 0},
+		"house":       {stabilityhttp.HandlerConfig{MinTimeout: 1}, 1, 5},
+		"no deadline": {stabilityhttp.HandlerConfig{Off: stabilityhttp.PartDeadlineHeader}, 1, 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			calls := 0
+			toLeaf := stabilityhttp.NewTransport(roundTripper(func(req *http.Request) (*http.Response, error) {
+				calls++
+				return &http.Response{StatusCode: http.StatusBadGateway, Header: http.Header{}, Body: http.NoBody}, nil
+			}), stabilityhttp.TransportConfig{Retry: retry.Config{Base: 1, Max: 1}})
+			guarded := stabilityhttp.NewHandler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				require.Len(t, r.Header, c.kept+1)
+				require.Equal(t, []string{"kept"}, r.Header["X-Other"])
+				_, limited := r.Context().Deadline()
+				require.Equal(t, name == "house", limited)
+				resp, err := toLeaf.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil).WithContext(context.WithoutCancel(r.Context())))
+				require.NoError(t, err)
+				resp.Body.Close()
+			}), c.cfg)
+			r := httptest.NewRequest(http.MethodGet, "/", nil)
+			for field, values := range sent {
+				r.Header[field] = values
+			}
+			if name == "house" { // else there is hardly time
+				r.Header[stabilityhttp.DeadlineHeader] = []string{"60000"}
+			}
+			r.Header.Set("X-Other", "kept")
+			guarded.ServeHTTP(httptest.NewRecorder(), r)
+			require.Equal(t, c.calls, calls)
+			require.Len(t, r.Header, 6, "the server's request is as it was")
+		})
+	}
 }

@@ -120,7 +120,7 @@ func TestHandlerTakesUpTheDeadline(t *testing.T) {
 			url, client := listen(t, protocol, guarded)
 
 			for value, want := range map[string]time.Duration{
-				"60000": time.Minute, " 60000 ": time.Minute, "99999999999999999999": 365 * 24 * time.Hour,
+				"60000": time.Minute, " 60000 ": time.Minute, "90000, x, 60000,": time.Minute, "99999999999999999999": 365 * 24 * time.Hour,
 			} {
 				resp, _ := ask(t, client, url, stabilityhttp.DeadlineHeader, value)
 				require.Equal(t, http.StatusOK, resp.StatusCode)
@@ -128,7 +128,7 @@ func TestHandlerTakesUpTheDeadline(t *testing.T) {
 				require.LessOrEqual(t, *left.Load(), want)
 				require.Greater(t, *left.Load(), want-time.Minute)
 			}
-			for _, value := range []string{"", "soon", "1.5", "+1", "1, 2", "0x10", "NaN"} {
+			for _, value := range []string{"", "soon", "1.5", "+1", ", ,", "0x10", "NaN"} {
 				resp, _ := ask(t, client, url, stabilityhttp.DeadlineHeader, value)
 				require.Equal(t, http.StatusOK, resp.StatusCode, value)
 				require.Nil(t, left.Load(), "%q is as if it were not there", value)
@@ -223,40 +223,51 @@ func TestHandlerRefusesWhatCannotBeDoneInTime(t *testing.T) {
 	})
 }
 
-// A client from far away gives its requests less time than the dependency takes. What
-// it asks for fails, and by default counts against the dependency for everybody; not
-// where the header is not taken up, or what cannot be done in time is not begun.
+// A client from far away gives its requests less time than the dependency takes. Twenty
+// such requests a second opened the breaker towards the dependency, and 98 of a hundred
+// others were refused. What a client asked for does not count against the dependency,
+// neither where its deadline passes nor where the dependency refuses to begin for it;
+// what this tier sets does.
 //
 // Contract: 6
 func TestForeignDeadlines(t *testing.T) {
 	for name, c := range map[string]struct {
-		cfg  stabilityhttp.HandlerConfig
-		open bool
+		front, leaf stabilityhttp.HandlerConfig
+		client      stabilityhttp.TransportConfig
+		open        bool
 	}{
-		"trusted":       {stabilityhttp.HandlerConfig{}, true},
-		"not taken up":  {stabilityhttp.HandlerConfig{Off: stabilityhttp.PartDeadlineHeader}, false},
-		"a least time":  {stabilityhttp.HandlerConfig{MinTimeout: 50 * time.Millisecond}, false},
-		"its own bound": {stabilityhttp.HandlerConfig{Off: stabilityhttp.PartDeadlineHeader, MaxTimeout: time.Second}, false},
+		"taken up":             {},
+		"the leaf refuses":     {leaf: stabilityhttp.HandlerConfig{MinTimeout: 20 * time.Millisecond}},
+		"not taken up":         {front: stabilityhttp.HandlerConfig{Off: stabilityhttp.PartDeadlineHeader}},
+		"at the edge":          {front: stabilityhttp.HandlerConfig{Edge: true, MaxTimeout: time.Second}},
+		"a least time":         {front: stabilityhttp.HandlerConfig{MinTimeout: 50 * time.Millisecond}},
+		"a bound of our own":   {front: stabilityhttp.HandlerConfig{Edge: true, MaxTimeout: 10 * time.Millisecond}, open: true},
+		"and the leaf refuses": {front: stabilityhttp.HandlerConfig{Edge: true, MaxTimeout: 10 * time.Millisecond}, leaf: stabilityhttp.HandlerConfig{MinTimeout: 20 * time.Millisecond}, open: true},
+		"a limit of our own":   {client: stabilityhttp.TransportConfig{Off: stabilityhttp.PartRetry, StallTimeout: 5 * time.Millisecond}, open: true},
+		"and no other limit": {
+			client: stabilityhttp.TransportConfig{Off: stabilityhttp.PartTimeout | stabilityhttp.PartStallTimeout}, open: true,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				toLeaf := stabilityhttp.NewTransport(memoryUpstream(t, func(http.ResponseWriter, *http.Request) {
+				leaf := stabilityhttp.NewHandler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
 					time.Sleep(30 * time.Millisecond)
-				}), stabilityhttp.TransportConfig{})
-				front := stabilityhttp.NewHandler(tier(t, &http.Client{Transport: toLeaf}), c.cfg)
+				}), c.leaf)
+				toLeaf := stabilityhttp.NewTransport(memoryUpstream(t, leaf.ServeHTTP), c.client)
+				front := stabilityhttp.NewHandler(tier(t, &http.Client{Transport: toLeaf}), c.front)
 				url, client := listenInMemory(t, "HTTP/1.1", front)
 				for range 25 {
 					_, _ = ask(t, client, url, stabilityhttp.DeadlineHeader, "10")
 				}
-				resp, _ := ask(t, client, url)
-				time.Sleep(time.Second) // in which the leaf's handlers return
+				state := toLeaf.Gates("upstream.test:80").Breaker.State()
 				if c.open {
-					require.Equal(t, breaker.Open, toLeaf.Gates("upstream.test:80").Breaker.State())
-					require.Equal(t, http.StatusBadGateway, resp.StatusCode)
-					return
+					require.Equal(t, breaker.Open, state)
+				} else {
+					require.Equal(t, breaker.Closed, state)
+					resp, _ := ask(t, client, url)
+					require.Equal(t, http.StatusOK, resp.StatusCode)
 				}
-				require.Equal(t, breaker.Closed, toLeaf.Gates("upstream.test:80").Breaker.State())
-				require.Equal(t, http.StatusOK, resp.StatusCode)
+				time.Sleep(time.Second) // in which the leaf's handlers return
 			})
 		})
 	}
@@ -575,19 +586,41 @@ func TestRefusalOfAnUpload(t *testing.T) {
 	}
 }
 
+// A nil *Handler on DefaultServeMux called itself until the stack overflowed, and dropped
+// the handler that it should guard.
+//
+// Contract: 54
 func TestNilHandler(t *testing.T) {
 	var none *stabilityhttp.Handler
 	none.Drain()
 	require.NoError(t, none.Ready())
 	require.Zero(t, none.Stats())
-	for _, h := range []http.Handler{none, stabilityhttp.NewHandler(nil, stabilityhttp.HandlerConfig{})} {
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/not/registered", nil))
-		require.Equal(t, http.StatusNotFound, w.Code, "http.DefaultServeMux")
+	before := http.DefaultServeMux
+	defer func() { http.DefaultServeMux = before }()
+	for _, h := range []http.Handler{none, stabilityhttp.NewHandler(nil, stabilityhttp.HandlerConfig{}), none.Guard(nil)} {
+		http.DefaultServeMux = http.NewServeMux()
+		http.HandleFunc("/registered", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "served") })
+		http.Handle("/", h)
+		for path, want := range map[string]int{"/registered": http.StatusOK, "/other": http.StatusNotFound} {
+			for _, outer := range []http.Handler{h, http.DefaultServeMux} {
+				w := httptest.NewRecorder()
+				outer.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+				require.Equal(t, want, w.Code, path)
+			}
+		}
 	}
 	w := httptest.NewRecorder()
 	none.Readiness().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	require.Equal(t, http.StatusOK, w.Code)
+
+	teapot := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusTeapot) })
+	some := stabilityhttp.NewHandler(http.NotFoundHandler(), stabilityhttp.HandlerConfig{})
+	for i, h := range []*stabilityhttp.Handler{none, some} {
+		w = httptest.NewRecorder()
+		h.Guard(teapot).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		require.Equal(t, http.StatusTeapot, w.Code)
+		require.EqualValues(t, i, h.Stats().Succeeded)
+	}
 }
 
 // Contract: 41

@@ -29,6 +29,9 @@ type visit struct {
 	next    http.Handler
 	limiter *ratelimit.Limiter
 
+	arrived  time.Time
+	theirs   time.Time   // the deadline that the client asked for, where it is the one in force
+	upgrade  *liftable   // the context of a request for an upgrade that has a deadline
 	derived  bool        // the handler is given another request than r
 	conceals atomic.Bool // the request is on its way in, and has not waited yet
 	waited   bool        // it had to, before it was served or refused
@@ -56,35 +59,91 @@ func (v *visit) Err() error {
 // read the fields while others write them.
 func (v *visit) String() string { return "stabilityhttp.request" }
 
+// Value implements [context.Context].
+func (v *visit) Value(key any) any {
+	if key == (clientsDeadline{}) && !v.theirs.IsZero() {
+		return v.theirs
+	}
+	return v.Context.Value(key)
+}
+
 // open sets the visit's context: the request's, with what its client says about its
-// deadline and its attempts.
+// deadline and its attempts, as far as that is believed.
 func (v *visit) open() (cancel context.CancelFunc) {
 	h, ctx := v.h, v.r.Context()
-	if n := parseAttempt(v.r.Header.Get(AttemptHeader)); n > 0 {
-		ctx, v.derived = retry.WithAttempt(ctx, n), true
+	v.arrived = time.Now()
+	if !h.cfg.Edge {
+		if n := parseAttempt(v.r.Header.Get(AttemptHeader)); n > 0 {
+			ctx, v.derived = retry.WithAttempt(ctx, n), true
+		}
 	}
-	v.derived = v.derived || h.ignores(v.r)
-	var left time.Duration
-	limited := false
-	if h.cfg.Off&PartDeadlineHeader == 0 {
-		left, limited = parseDeadline(v.r.Header.Get(h.cfg.DeadlineHeader))
-	}
+	v.derived = v.derived || h.strips(v.r)
+	left, theirs := h.clientsTime(v.r)
+	limited := theirs
 	if limit := h.cfg.MaxTimeout; limit > 0 && (!limited || left > limit) {
-		left, limited = limit, true
+		left, limited, theirs = limit, true, false
 	}
-	cancel = func() {}
-	if limited {
-		ctx, cancel = context.WithTimeout(ctx, left)
-		v.derived = true
+	if !limited {
+		v.Context = ctx
+		return func() {}
 	}
-	v.Context = ctx
+	v.derived = true
+	end := v.arrived.Add(left)
+	if asksForUpgrade(v.r) {
+		v.upgrade, cancel = newLiftable(ctx, end)
+		v.Context = v.upgrade
+	} else {
+		v.Context, cancel = context.WithDeadline(ctx, end)
+	}
+	if deadline, _ := v.Deadline(); theirs && deadline.Equal(end) { // and not of a middleware further out
+		v.theirs = end
+	}
 	return cancel
 }
 
-// ignores reports whether the request has a deadline header that is to be as if it
-// were not there, for a proxy further in too.
-func (h *Handler) ignores(r *http.Request) bool {
-	return h.cfg.Off&PartDeadlineHeader != 0 && len(r.Header.Values(h.cfg.DeadlineHeader)) > 0
+// clientsTime returns the time that the request's client has left, where it says so and
+// is believed.
+func (h *Handler) clientsTime(r *http.Request) (left time.Duration, ok bool) {
+	if h.cfg.Edge || h.cfg.Off&PartDeadlineHeader != 0 {
+		return 0, false
+	}
+	return parseDeadlines(r.Header[h.deadlineHeader])
+}
+
+// strips reports whether the request has a field that is not believed, and is to be as if
+// it were not there, for a proxy further in too.
+func (h *Handler) strips(r *http.Request) bool {
+	for _, name := range h.disbelieved {
+		if r.Header[name] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// header returns the header of the request that the handler is given: without what is not
+// believed, and with the time that is left now, or nil where it is as it came.
+func (v *visit) header() http.Header {
+	h := v.h
+	values := v.r.Header[h.deadlineHeader]
+	if h.strips(v.r) {
+		header := v.r.Header.Clone()
+		for _, name := range h.disbelieved {
+			delete(header, name)
+		}
+		return header
+	}
+	deadline, limited := v.Deadline()
+	if len(values) == 0 || !limited {
+		return nil
+	}
+	left := time.Until(deadline)
+	if said, ok := parseDeadline(values[0]); ok && len(values) == 1 && said-left < time.Millisecond && said-left >= 0 {
+		return nil // it counts in milliseconds
+	}
+	header := v.r.Header.Clone()
+	header[h.deadlineHeader] = []string{formatDeadline(left)}
+	return header
 }
 
 // enter passes the gates with the request, and then serves it.
@@ -126,10 +185,13 @@ func (v *visit) begin(ctx context.Context) error {
 	if !v.derived && ctx == context.Context(v) {
 		return v.serve(v.r)
 	}
+	if v.r.Trailer == nil && v.r.ProtoMajor == 1 && v.r.ContentLength < 0 {
+		// Where the server puts trailers that were not announced, for the copy to share.
+		v.r.Trailer = http.Header{}
+	}
 	inner := v.r.WithContext(ctx)
-	if v.h.ignores(v.r) {
-		inner.Header = v.r.Header.Clone()
-		inner.Header.Del(v.h.cfg.DeadlineHeader)
+	if header := v.header(); header != nil {
+		inner.Header = header
 	}
 	defer handBack(v.r, inner)
 	return v.serve(inner)
@@ -148,7 +210,12 @@ func (v *visit) serve(r *http.Request) error {
 		}
 		v.h.tally.Count(outcome)
 	}()
-	v.next.ServeHTTP(v.w, r)
+	v.bound()
+	w := v.w
+	if v.upgrade != nil {
+		w = &upgradeWriter{v.w, v.upgrade.lift}
+	}
+	v.next.ServeHTTP(w, r)
 	returned = true
 	return r.Context().Err()
 }
@@ -171,6 +238,9 @@ func (v *visit) refuse(err error) {
 			_ = h.expire(v, err)
 		}
 		h.expired.Add(1)
+		// What it would have needed tells a client of ours that the server works, and
+		// who gave it too little time.
+		w.Header()[h.deadlineHeader] = []string{formatDeadline(h.cfg.MinTimeout)}
 		writeProblem(w, http.StatusGatewayTimeout, problem{Detail: "The time that the request was given was over, or too short, before its work began."})
 		return
 	}
@@ -183,4 +253,30 @@ func (v *visit) refuse(err error) {
 	}
 	h.full.Add(1)
 	writeReducedCapacity(w, wait)
+}
+
+// overtime is how much longer than MaxTimeout a connection lives, so that a handler whose
+// time is over can say so.
+const overtime = 5 * time.Second
+
+// bound makes the connection's reads and writes end soon after MaxTimeout: a client that
+// neither sends nor reads would hold its handler for ever, whose context does not end a
+// Read or a Write. What the server itself bounds stays so where that is earlier. The
+// server resets both before the next request on the connection.
+func (v *visit) bound() {
+	if v.h.cfg.MaxTimeout == 0 {
+		return
+	}
+	limit := v.h.cfg.MaxTimeout + min(overtime, maxDeadline-v.h.cfg.MaxTimeout)
+	server, _ := v.r.Context().Value(http.ServerContextKey).(*http.Server)
+	if server == nil {
+		server = &http.Server{} //nolint:gosec // It serves nothing.
+	}
+	control, end := http.NewResponseController(v.w), v.arrived.Add(limit)
+	if v.r.Body != nil && v.r.Body != http.NoBody && (server.ReadTimeout <= 0 || server.ReadTimeout > limit) {
+		_ = control.SetReadDeadline(end)
+	}
+	if server.WriteTimeout <= 0 || server.WriteTimeout > limit {
+		_ = control.SetWriteDeadline(end)
+	}
 }

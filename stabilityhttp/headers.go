@@ -21,3 +21,9 @@ const (
 	// has whole seconds only. A Transport believes it before Retry-After.
 	RetryAfterMsHeader = "Retry-After-Ms"
 )
+
+// The fields that are to carry the rest of what a call's context says.
+const (
+	criticalityHeader = "X-Request-Criticality"
+	callerHeader      = "X-Request-Caller"
+)

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/crumplezone/stability/fallback"
+	"github.com/crumplezone/stability/stabilityhttp"
 )
 
 // A page is a kind of page of the storefront.
@@ -69,7 +70,7 @@ func (s *shop) serve(w http.ResponseWriter, r *http.Request, p page) {
 	for _, name := range p.needs {
 		part, err := s.call(r.Context(), name)
 		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadGateway)
+			stabilityhttp.ErrorHandler(w, r, err)
 			return
 		}
 		parts[name] = part
@@ -78,7 +79,7 @@ func (s *shop) serve(w http.ResponseWriter, r *http.Request, p page) {
 		part, degraded, err := fallback.Do(r.Context(), s.without,
 			func(ctx context.Context) (json.RawMessage, error) { return s.call(ctx, recommendations) }, bestsellers)
 		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadGateway)
+			stabilityhttp.ErrorHandler(w, r, err)
 			return
 		}
 		if degraded != nil {

@@ -76,7 +76,7 @@ func (u *upstream) arrivals() []call {
 func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	sent, err := strconv.ParseInt(r.Header.Get(sentHeader), 10, 64)
 	if err != nil {
-		http.Error(w, sentHeader+": "+err.Error(), http.StatusBadRequest)
+		http.Error(w, sentHeader+" is no number", http.StatusBadRequest)
 		return
 	}
 	u.mu.Lock()

@@ -46,7 +46,7 @@ func (h hops) send(ctx context.Context, requests int, method, body string) (answ
 				ctx, cancel = context.WithTimeout(ctx, h.patience)
 				defer cancel()
 			}
-			if status, err := call(ctx, top, method, a.URL, []byte(body)); err == nil && status == http.StatusOK {
+			if call(ctx, top, method, a.URL, []byte(body)) == nil {
 				ok.Add(1)
 			}
 		})
@@ -57,21 +57,19 @@ func (h hops) send(ctx context.Context, requests int, method, body string) (answ
 	return ok.Load()
 }
 
-// tier starts a server that answers what the one at url answers.
+// tier starts a server that answers what the one at url answers. What goes wrong there it
+// passes on as what it is, so that nobody takes the overload of C for an outage of A.
 func (h hops) tier(url string) (*http.Client, *httptest.Server) {
 	client := stabilityhttp.NewClient(h.client)
 	var handler http.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
+			http.Error(w, "the order did not come whole", http.StatusBadRequest)
 			return
 		}
-		status, err := call(r.Context(), client, r.Method, url, body)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadGateway)
-			return
+		if err := call(r.Context(), client, r.Method, url, body); err != nil {
+			stabilityhttp.ErrorHandler(w, r, err)
 		}
-		w.WriteHeader(status)
 	})
 	if h.guarded {
 		handler = stabilityhttp.NewHandler(handler, stabilityhttp.HandlerConfig{})
@@ -79,16 +77,18 @@ func (h hops) tier(url string) (*http.Client, *httptest.Server) {
 	return client, httptest.NewServer(handler)
 }
 
-func call(ctx context.Context, client *http.Client, method, url string, body []byte) (status int, err error) {
+func call(ctx context.Context, client *http.Client, method, url string, body []byte) error {
 	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
-		return 0, err
+		return err
 	}
 	resp, err := client.Do(req) //nolint:gosec // To the next tier, on loopback.
 	if err != nil {
-		return 0, err
+		return err
 	}
 	defer resp.Body.Close()
-	_, err = io.Copy(io.Discard, resp.Body)
-	return resp.StatusCode, err
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		return err
+	}
+	return stabilityhttp.ResponseError(resp)
 }

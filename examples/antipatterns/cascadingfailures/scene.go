@@ -95,7 +95,7 @@ func below(client *http.Client, url string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer, err := scene.Fetch(context.WithoutCancel(r.Context()), client, url)
 		if err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			stabilityhttp.ErrorHandler(w, r, err)
 			return
 		}
 		fmt.Fprintf(w, "%s", answer)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/crumplezone/stability/examples/antipatterns/internal/scene"
 	"github.com/crumplezone/stability/flight"
+	"github.com/crumplezone/stability/stabilityhttp"
 )
 
 // Scene is the anti-pattern, unguarded and guarded.
@@ -90,7 +91,7 @@ func (p *shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		var err error
 		bestsellers, _, err = p.flights.Do(r.Context(), "bestsellers", p.compute)
 		if err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			stabilityhttp.ErrorHandler(w, r, err)
 			return
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/crumplezone/stability/examples/antipatterns/internal/scene"
 	"github.com/crumplezone/stability/fallback"
 	"github.com/crumplezone/stability/retry"
+	"github.com/crumplezone/stability/stabilityhttp"
 	"github.com/crumplezone/stability/timeout"
 )
 
@@ -102,7 +103,7 @@ func (p *shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	for _, svc := range services {
 		part, err := p.part(r.Context(), svc.name, svc.essential)
 		if err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			stabilityhttp.ErrorHandler(w, r, err)
 			return
 		}
 		page = append(page, part)

@@ -11,6 +11,7 @@ import (
 	"github.com/crumplezone/stability/breaker"
 	"github.com/crumplezone/stability/examples/antipatterns/internal/scene"
 	"github.com/crumplezone/stability/fallback"
+	"github.com/crumplezone/stability/stabilityhttp"
 	"github.com/crumplezone/stability/timeout"
 )
 
@@ -93,7 +94,7 @@ func guard() (stability.Policy, *fallback.Fallback) {
 func (p *shop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	rating, err := p.rating(r.Context())
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		stabilityhttp.ErrorHandler(w, r, err)
 		return
 	}
 	fmt.Fprintf(w, "A fine lamp. Rated %s.", rating)

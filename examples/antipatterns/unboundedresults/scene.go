@@ -10,6 +10,7 @@ import (
 	"net/http"
 
 	"github.com/crumplezone/stability/examples/antipatterns/internal/scene"
+	"github.com/crumplezone/stability/stabilityhttp"
 )
 
 // Scene is the anti-pattern, unguarded and guarded.
@@ -46,7 +47,7 @@ func program(s *scene.Stage) (m scene.Measured, err error) {
 		last.Set(len(messages))
 		all.Add(len(messages))
 		if err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			stabilityhttp.ErrorHandler(w, r, err)
 			return
 		}
 		for _, message := range messages {
