@@ -7,7 +7,7 @@
 //	go run ./bench/cmd/nethttp                             all suites
 //	go run ./bench/cmd/nethttp -suite net/http -run Proxy  some tests, and no page
 //
-// It builds net/http with two doors, from the source of the Go that is installed, and
+// It builds net/http with doors in it, from the source of the Go that is installed, and
 // runs the tests of some users of net/http likewise.
 package main
 

@@ -157,13 +157,27 @@ func TestReasonsAreWritten(t *testing.T) {
 	}
 }
 
-func TestRename(t *testing.T) {
-	const src = "package p\n\nfunc (o other) Do() {}\n\n// Do does.\nfunc (t *T) Do(x int) { t.Do(x - 1) }\n"
-	got, err := rename([]byte(src), door{"T", "Do", "plainDo"})
-	require.NoError(t, err)
-	require.Equal(t, strings.Replace(src, "(t *T) Do(", "(t *T) plainDo(", 1), string(got))
-	_, err = rename([]byte(src), door{"T", "Undo", "plainUndo"})
-	require.ErrorIs(t, err, errNoMethod)
+func TestDoorway(t *testing.T) {
+	const src = "package p\n\nfunc (o other) Do() {}\n\n// Do does.\nfunc (t *T) Do(x int) { t.Do(x - 1) }\n\nfunc use(x X) { y.Do(); x.Do() }\n"
+	for _, c := range []struct {
+		doorway  doorway
+		from, to string
+	}{
+		{doorway{receiver: "T", function: "Do", instead: "plainDo"}, "(t *T) Do(", "(t *T) plainDo("},
+		{doorway{function: "use", variable: "x", method: "Do", instead: "door(x)"}, "x.Do() }", "door(x).Do() }"},
+	} {
+		got, err := c.doorway.open([]byte(src))
+		require.NoError(t, err)
+		require.Equal(t, strings.Replace(src, c.from, c.to, 1), string(got))
+	}
+	for _, none := range []doorway{
+		{receiver: "T", function: "Undo", instead: "plainUndo"},
+		{function: "use", variable: "z", method: "Do", instead: "door(z)"},
+		{function: "Do", instead: "plainDo"},
+	} {
+		_, err := none.open([]byte(src))
+		require.ErrorIs(t, err, errNoDoorway)
+	}
 }
 
 // The doors fit the net/http of the Go that runs this test, and what is put behind them
@@ -201,7 +215,18 @@ func main() {
 	if _, err := http.Get("http://" + l.Addr().String()); err != nil {
 		panic(err)
 	}
+	client := http.Client{Transport: own(func(r *http.Request) (*http.Response, error) {
+		fmt.Println("own", r.Header.Get("X-Request-Timeout-Ms") != "")
+		return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
+	})}
+	if _, err := client.Get("http://nobody/"); err != nil {
+		panic(err)
+	}
 }
+
+type own func(*http.Request) (*http.Response, error)
+
+func (o own) RoundTrip(r *http.Request) (*http.Response, error) { return o(r) }
 `), 0o600))
 	binary := filepath.Join(dir, "program.bin")
 	build := exec.CommandContext(t.Context(), "go", "build", "-overlay", list, "-o", binary, filepath.Join(program, "main.go"), filepath.Join(program, "guards.go"))
@@ -210,9 +235,9 @@ func main() {
 	require.NoError(t, err, string(out))
 
 	for g, want := range map[guard]string{
-		plain:     "field false deadline false\n",
-		byDefault: "field true deadline true\n",
-		allOff:    "field false deadline false\n",
+		plain:     "field false deadline false\nown false\n",
+		byDefault: "field true deadline true\nown true\n",
+		allOff:    "field false deadline false\nown false\n",
 	} {
 		t.Run("guard "+string(g), func(t *testing.T) {
 			seen := t.TempDir()

@@ -12,11 +12,9 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
-	"strings"
 )
 
-// doors is the file that net/http gets in addition: its two methods, with a door in
-// each of them. guards is the test file that puts something behind the doors.
+// doors is the file that net/http gets in addition: what its doorways lead to. guards is the test file that puts something behind the doors.
 //
 //go:embed doors.go.txt
 var doors []byte
@@ -24,18 +22,24 @@ var doors []byte
 //go:embed guards.go.txt
 var guards []byte
 
-// door is a method of net/http that doors has in its place.
-type door struct{ receiver, method, renamed string }
+// A doorway is a place in the source of net/http where a door goes in: the name of a
+// method, which doors has in its place, or a variable that a function calls a method of.
+type doorway struct {
+	receiver, function string // "" for a function that is no method
+	variable, method   string // "" for the function's own name
+	instead            string
+}
 
-var doorways = []door{
-	{"Transport", "RoundTrip", "plainRoundTrip"},
-	{"serverHandler", "ServeHTTP", "plainServeHTTP"},
+var doorways = []doorway{
+	{receiver: "Transport", function: "RoundTrip", instead: "plainRoundTrip"},
+	{receiver: "serverHandler", function: "ServeHTTP", instead: "plainServeHTTP"},
+	{function: "send", variable: "rt", method: "RoundTrip", instead: "stabilityRoundTripper(rt)"},
 }
 
 // An overlay is what `go build -overlay` reads: which file is read in place of which.
 type overlay struct{ Replace map[string]string }
 
-// newOverlay writes net/http with doors into dir, made from the source of the Go that
+// newOverlay writes net/http with its doors into dir, made from the source of the Go that
 // is installed.
 func newOverlay(goroot, dir string) (*overlay, error) {
 	source := filepath.Join(goroot, "src", "net", "http")
@@ -56,8 +60,8 @@ func newOverlay(goroot, dir string) (*overlay, error) {
 			if err != nil {
 				return nil, err
 			}
-			changed, err := rename(src, d)
-			if errors.Is(err, errNoMethod) {
+			changed, err := d.open(src)
+			if errors.Is(err, errNoDoorway) {
 				continue
 			}
 			if err != nil {
@@ -69,7 +73,7 @@ func newOverlay(goroot, dir string) (*overlay, error) {
 			}
 		}
 		if !found {
-			return nil, fmt.Errorf("net/http of %s has no method %s of %s any more", goroot, d.method, d.receiver)
+			return nil, fmt.Errorf("net/http of %s: %w: %+v", goroot, errNoDoorway, d)
 		}
 	}
 	return o, o.put(filepath.Join(source, "zz_stability.go"), filepath.Join(dir, "doors.go"), doors)
@@ -99,13 +103,12 @@ func (o *overlay) write(path string) error {
 	return os.WriteFile(path, text, 0o600)
 }
 
-var errNoMethod = errors.New("no such method")
+var errNoDoorway = errors.New("no place for a door")
 
-// rename returns the Go source with the name of a method replaced; not a line of it
-// moves.
-func rename(src []byte, d door) ([]byte, error) {
-	if !bytes.Contains(src, []byte(") "+d.method+"(")) {
-		return nil, errNoMethod
+// open returns the Go source with a door in the doorway. Not a line of it moves.
+func (d doorway) open(src []byte) ([]byte, error) {
+	if !bytes.Contains(src, []byte(d.function+"(")) {
+		return nil, errNoDoorway
 	}
 	fset := token.NewFileSet()
 	file, err := parser.ParseFile(fset, "", src, parser.SkipObjectResolution)
@@ -114,16 +117,41 @@ func rename(src []byte, d door) ([]byte, error) {
 	}
 	for _, decl := range file.Decls {
 		f, ok := decl.(*ast.FuncDecl)
-		if ok && f.Recv != nil && f.Name.Name == d.method && receiver(f) == d.receiver {
-			at := fset.Position(f.Name.Pos()).Offset
-			return []byte(string(src[:at]) + d.renamed + string(src[at+len(d.method):])), nil
+		if !ok || f.Name.Name != d.function || receiver(f) != d.receiver {
+			continue
+		}
+		if place := d.place(f); place != nil {
+			from, to := fset.Position(place.Pos()).Offset, fset.Position(place.End()).Offset
+			return []byte(string(src[:from]) + d.instead + string(src[to:])), nil
 		}
 	}
-	return nil, errNoMethod
+	return nil, errNoDoorway
 }
 
-// receiver is the name of the type that a method is of.
+// place is what the door takes the place of, or nil.
+func (d doorway) place(f *ast.FuncDecl) *ast.Ident {
+	if d.variable == "" {
+		return f.Name
+	}
+	var found *ast.Ident
+	ast.Inspect(f.Body, func(n ast.Node) bool {
+		selector, ok := n.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		if x, ok := selector.X.(*ast.Ident); ok && x.Name == d.variable && selector.Sel.Name == d.method {
+			found = x
+		}
+		return true
+	})
+	return found
+}
+
+// receiver is the name of the type that a method is of, "" for a function.
 func receiver(f *ast.FuncDecl) string {
+	if f.Recv == nil {
+		return ""
+	}
 	typ := f.Recv.List[0].Type
 	if star, ok := typ.(*ast.StarExpr); ok {
 		typ = star.X
@@ -132,5 +160,5 @@ func receiver(f *ast.FuncDecl) string {
 	if name == nil {
 		return ""
 	}
-	return strings.TrimSpace(name.Name)
+	return name.Name
 }
