@@ -103,11 +103,18 @@ no such method. A request is canceled through its context, or its Cancel, which 
 		},
 	},
 	{
+		title: "The suite does not wait for goroutines to end",
+		why: `
+It counts them the moment after its last test, when connections that were closed may still be about to end. The test
+leaves some behind without guards too, though less often.`,
+		tests: []string{"github.com/coder/websocket TestDialViaProxy" + sometimes},
+	},
+	{
 		title: "Still to be mended: net/http does not see what a request's body is",
 		why: `
 Each request body is wrapped, so that net/http does not write one in memory with the header in one piece, does not
 use sendfile for a file, and cannot make again by itself what it could.`,
-		tests: []string{"TestClientWrites", "TestTransportRequestWriteRoundTrip"},
+		tests: []string{"TestClientWrites", "TestPostFormRequestFormat", "TestTransportRequestWriteRoundTrip"},
 	},
 	{
 		title: "Still to be mended: errors are no net.Error",
@@ -123,29 +130,6 @@ use sendfile for a file, and cannot make again by itself what it could.`,
 			"TestProxyWithInfiniteHeader",
 			"TestTransportProxyConnectHeader",
 			"TestTransportProxyGetConnectHeader",
-		},
-	},
-	{
-		title: "Still to be mended: a client that has sent everything is taken for gone",
-		why: `
-A client that closes its half of the connection after its request, as old health checks do, is answered 499 and not
-what it asked for.`,
-		tests: []string{
-			"TestConsumingBodyOnNextConn",
-			"TestContentTypeOkayOn204" + sometimes,
-			"TestEarlyHints" + sometimes,
-			"TestHandlerBodyClose",
-			"TestHandlerSetTransferEncodingChunked" + sometimes,
-			"TestHandlerSetTransferEncodingGzip" + sometimes,
-			"TestIssue11549_Expect100",
-			"TestProcessing" + sometimes,
-			"TestResponseWriterWriteString" + sometimes,
-			"TestServerBufferedChunking" + sometimes,
-			"TestServerValidatesHeaders" + sometimes,
-			"TestServerValidatesHostHeader" + sometimes,
-			"TestServerValidatesMethod" + sometimes,
-			"TestTolerateCRLFBeforeRequestLine",
-			"TestWriteAfterHijack" + sometimes,
 		},
 	},
 }
