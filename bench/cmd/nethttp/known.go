@@ -40,6 +40,7 @@ They pass without PartRetry.`,
 After the last attempt the error is a retry.Error around that attempt's. errors.Is and errors.As find what these tests
 look for with ==, by a type assertion or in the whole text. They pass without PartRetry.`,
 		tests: []string{
+			"TestStripPasswordFromError",
 			"TestTransportDialPreservesNetOpProxyError",
 			"TestTransportReturnsPeekError",
 			"TestTransportTraceGotConnH2IdleConns",
@@ -78,6 +79,14 @@ have run out of time. Whether the answer is there before that is a matter of luc
 300 requests begin at once, for one host. A default Transport lets 100 of them out at a time, lets 100 more wait for a
 second, and refuses the rest. The test passes without PartBulkhead.`,
 		tests: []string{"TestTransportDecrementConnWhenIdleConnRemoved"},
+	},
+	{
+		title: "Who has no connection waits before net/http",
+		why: `
+The bulkhead of a host is as large as the MaxConnsPerHost of the base, so that a request waits in it until a connection
+may be had, and comes to net/http then. The test waits until a second request has come to net/http while the only
+connection is being made for the first. It passes without PartBulkhead.`,
+		tests: []string{"TestTransportMaxConnsPerHostIncludeDialInProgress"},
 	},
 	{
 		title: "The breaker opens for calls that ran out of time",
