@@ -70,8 +70,12 @@ func (c *clock) set(ctx, values context.Context, owner *attempt, patience time.D
 	c.limit, c.patience = owner.x.limit, patience
 }
 
-// Value implements [context.Context]. [context.Cause] asks it for who ended the context.
+// Value implements [context.Context]. [context.Cause] asks it for who ended the context,
+// and the gates for the call that a call is made in.
 func (c *clock) Value(key any) any {
+	if v := c.owner.passes.value(key); v != nil {
+		return v
+	}
 	if c.adopted.Load() {
 		return c.values.Value(key)
 	}

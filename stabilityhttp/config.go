@@ -105,7 +105,10 @@ type TransportConfig struct {
 	// Hedge configures when a request is sent a second time because the first is
 	// slow: one that is idempotent, as [Retryable] has it, and has no body or a
 	// GetBody. Both pass the gates; a status to retry after counts as having failed.
-	// Without a Delay, what is slow is measured for each host by itself. Its Budget,
+	// Without a Delay, what is slow is measured for each host by itself. The time counts
+	// from when a request was sent: a wait for a quota, a token, a permit, or a
+	// connection of the base's pool is not in it. A [net/http/httptrace.ClientTrace] of
+	// the request sees what becomes of both. Its Budget,
 	// where it has none, is that of Retry. Its Classify, Key and Keys must be left
 	// out. Default nil: no request is hedged.
 	Hedge *hedge.Config

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"sync/atomic"
+
+	"github.com/crumplezone/stability/internal/onhold"
 )
 
 // poolLimit returns how many connections a base makes to a host at a time; 0: as many as
@@ -49,11 +51,12 @@ func (c TransportConfig) fit(base http.RoundTripper) (TransportConfig, error) {
 type queueing struct {
 	a       *attempt
 	waiting atomic.Bool
+	hold    onhold.Wait // while waiting
 }
 
 // watch has the base tell when the attempt waits for a connection, beside whom it tells
 // for the caller. What it returns is to be called when the base has returned.
-func (a *attempt) watch() (over func()) {
+func (a *attempt) watch() (over func() bool) {
 	q := &queueing{a: a}
 	a.clock.Context = httptrace.WithClientTrace(a.clock.Context, &httptrace.ClientTrace{
 		GetConn:           func(string) { q.wait() },
@@ -67,22 +70,31 @@ func (a *attempt) watch() (over func()) {
 
 // wait notes that the attempt waits for a connection.
 func (q *queueing) wait() {
-	if !q.waiting.Swap(true) {
+	if !q.waiting.Load() {
 		q.a.clock.queue()
+		q.hold = onhold.Begin(&q.a.clock)
+		q.waiting.Store(true)
 	}
 }
 
 // dial notes that a connection is being made for the attempt.
 func (q *queueing) dial() {
-	if q.waiting.Swap(false) {
+	if q.over() {
 		q.a.clock.send()
 	}
 }
 
 // connected notes that the attempt has a connection, and is sent.
 func (q *queueing) connected() {
-	q.waiting.Store(false)
+	q.over()
 	q.a.clock.send()
 }
 
-func (q *queueing) over() { q.waiting.Store(false) }
+// over ends the wait, and reports whether there was one.
+func (q *queueing) over() bool {
+	if !q.waiting.Swap(false) {
+		return false
+	}
+	q.hold.End()
+	return true
+}

@@ -2,6 +2,7 @@ package stabilityhttp
 
 import (
 	"context"
+	"sync/atomic"
 
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/breaker"
@@ -21,11 +22,41 @@ const (
 type passes struct {
 	n    int // gates passed and not yet left
 	held [gates]stability.Admission
+
+	// marks are what gates left in the context that they gave the call, for calls that
+	// are made in it. The context of the attempt has them instead, while marked is set.
+	marks  [2]mark
+	marked atomic.Bool
 }
 
-// enter passes the gates, none of which gives a call another context than it came
-// with. When one refuses, those already passed are still to be left. A call that an open
-// breaker would refuse in the end waits for none of the others, and takes nothing.
+// A mark is the value of a gate in the context of a call, with the gate as its key.
+type mark struct{ gate, value any }
+
+// value returns what the gates have for a call with that key.
+func (p *passes) value(key any) any {
+	if p.marked.Load() {
+		for _, m := range p.marks {
+			if m.gate != nil && m.gate == key {
+				return m.value
+			}
+		}
+	}
+	return nil
+}
+
+// keep keeps the mark of a gate in ctx.
+func (p *passes) keep(ctx context.Context, gate stability.Admitter) {
+	for i := range p.marks {
+		if m := &p.marks[i]; m.gate == nil {
+			m.gate, m.value = gate, ctx.Value(gate)
+			return
+		}
+	}
+}
+
+// enter passes the gates. When one refuses, those already passed are still to be left. A
+// call that an open breaker would refuse in the end waits for none of the others, and
+// takes nothing.
 func (p *passes) enter(ctx context.Context, gates [gates]stability.Admitter) error {
 	if b, ok := gates[breakerGate].(*breaker.Breaker); ok {
 		if err := b.Refused(ctx); err != nil {
@@ -33,13 +64,17 @@ func (p *passes) enter(ctx context.Context, gates [gates]stability.Admitter) err
 		}
 	}
 	for _, g := range gates {
-		_, a, err := g.Admit(ctx)
+		inner, a, err := g.Admit(ctx)
 		if err != nil {
 			return err
+		}
+		if inner != ctx {
+			p.keep(inner, g)
 		}
 		p.held[p.n] = a
 		p.n++
 	}
+	p.marked.Store(p.marks[0].gate != nil)
 	return nil
 }
 
@@ -53,6 +88,9 @@ func (p *passes) answered(ctx context.Context) {
 // leave gives back all but the first keep of the gates, innermost first, and tells
 // them how the call in ctx ended.
 func (p *passes) leave(ctx context.Context, keep int, verdict error) {
+	if keep == 0 {
+		p.marked.Store(false) // before the gates learn that the call has ended
+	}
 	defer func() {
 		if p.n > keep { // a gate panicked, on behalf of a user's function
 			p.leave(ctx, keep, verdict)

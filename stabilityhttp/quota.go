@@ -16,6 +16,7 @@ import (
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/internal/ended"
 	"github.com/crumplezone/stability/internal/keyed"
+	"github.com/crumplezone/stability/internal/onhold"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
 
@@ -145,6 +146,7 @@ func (q *quota) Admit(ctx context.Context) (context.Context, stability.Admission
 }
 
 func (q *quota) wait(ctx context.Context, d time.Duration) error {
+	defer onhold.Begin(ctx).End()
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

@@ -18,6 +18,7 @@ import (
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/breaker"
 	"github.com/crumplezone/stability/bulkhead"
+	"github.com/crumplezone/stability/hedge"
 	"github.com/crumplezone/stability/ratelimit"
 	"github.com/crumplezone/stability/retry"
 	"github.com/crumplezone/stability/stabilityhttp"
@@ -415,5 +416,139 @@ func TestOpenBreakerIsAskedFirst(t *testing.T) {
 		require.InDelta(t, tokens, gates.RateLimit.Stats().Tokens, 0)
 		close(hold)
 		wg.Wait()
+	})
+}
+
+// Ten permits, and ten first attempts that were answered with 503: the unread response of
+// each kept the permit, or the connection, that the second attempt of its race waited for,
+// and nothing moved for ten seconds.
+//
+// Contract: 53
+func TestHedgeWaitsForNothingOfItsOwn(t *testing.T) {
+	for name, c := range map[string]struct {
+		requests, conns int
+		cfg             stabilityhttp.TransportConfig
+	}{
+		"permits":    {10, 0, stabilityhttp.TransportConfig{Bulkhead: bulkhead.Config{Limit: 10, Queue: 10}}},
+		"connection": {1, 1, stabilityhttp.TransportConfig{Off: stabilityhttp.PartBulkhead}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var sent atomic.Int64
+				base := memoryUpstream(t, func(w http.ResponseWriter, _ *http.Request) {
+					time.Sleep(20 * time.Millisecond)
+					if sent.Add(1) <= int64(c.requests) {
+						w.WriteHeader(http.StatusServiceUnavailable)
+					}
+					_, _ = io.WriteString(w, "answer")
+				})
+				base.MaxConnsPerHost = c.conns
+				c.cfg.Hedge = &hedge.Config{Delay: 10 * time.Millisecond}
+				c.cfg.Retry.Budget = retry.Unlimited()
+				rt := stabilityhttp.NewTransport(base, c.cfg)
+				began := time.Now()
+				var wg sync.WaitGroup
+				for range c.requests {
+					wg.Go(func() {
+						resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil))
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						b, err := io.ReadAll(resp.Body)
+						if err != nil || string(b) != "answer" {
+							t.Error(string(b), err)
+						}
+						resp.Body.Close()
+						if resp.StatusCode != http.StatusOK {
+							t.Error(resp.Status)
+						}
+					})
+				}
+				wg.Wait()
+				require.Less(t, time.Since(began), time.Second)
+				time.Sleep(time.Second) // in which the losers' handlers return
+				require.Zero(t, rt.Gates("upstream.test:80").Bulkhead.Stats().InUse)
+			})
+		})
+	}
+}
+
+// Requests that stood in a queue of our own were hedged, though they had not been sent.
+//
+// Contract: 53
+func TestNoHedgeForAQueue(t *testing.T) {
+	for name, c := range map[string]struct {
+		conns int
+		cfg   stabilityhttp.TransportConfig
+	}{
+		"bulkhead":   {0, stabilityhttp.TransportConfig{Bulkhead: bulkhead.Config{Limit: 1, Queue: 100}}},
+		"rate limit": {0, stabilityhttp.TransportConfig{RateLimit: ratelimit.Config{Rate: 20, Burst: 1, MaxWait: 10 * time.Second}}},
+		"pool":       {1, stabilityhttp.TransportConfig{Off: stabilityhttp.PartBulkhead}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := memoryUpstream(t, func(http.ResponseWriter, *http.Request) { time.Sleep(20 * time.Millisecond) })
+				base.MaxConnsPerHost = c.conns
+				c.cfg.Hedge = &hedge.Config{Delay: 30 * time.Millisecond}
+				rt := stabilityhttp.NewTransport(base, c.cfg)
+				var wg sync.WaitGroup
+				for range 20 {
+					wg.Go(func() {
+						resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil))
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						resp.Body.Close()
+					})
+				}
+				wg.Wait()
+				require.Zero(t, rt.Stats().Hedge.Hedges)
+				require.EqualValues(t, 20, rt.Stats().Hedge.Succeeded)
+			})
+		})
+	}
+}
+
+// A base that refreshes its token through the Transport that it is the base of found the
+// only probe's slot taken by the request that it served, and failed it: the breaker never
+// closed again.
+//
+// Contract: 49
+func TestRequestWithinAProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var rt *stabilityhttp.Transport
+		code, refreshes := http.StatusInternalServerError, 0
+		var inner context.Context
+		rt = stabilityhttp.NewTransport(roundTripper(func(req *http.Request) (*http.Response, error) {
+			if req.URL.Path == "/" && code == http.StatusOK {
+				resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL+"token", nil).WithContext(req.Context()))
+				if err != nil {
+					return nil, err
+				}
+				resp.Body.Close()
+			} else {
+				refreshes++
+			}
+			inner = req.Context()
+			return &http.Response{StatusCode: code, Header: http.Header{}, Body: io.NopCloser(strings.NewReader("answer"))}, nil
+		}), stabilityhttp.TransportConfig{Off: stabilityhttp.PartRetry, Breaker: breaker.Config{Consecutive: 1}})
+		call := func() *http.Response {
+			resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil))
+			require.NoError(t, err)
+			return resp
+		}
+		require.NoError(t, call().Body.Close())
+		b := rt.Gates("upstream.test:80").Breaker
+		require.Equal(t, breaker.Open, b.State())
+		code = http.StatusOK
+		time.Sleep(5 * time.Second)
+		resp := call()
+		require.Equal(t, 2, refreshes)
+		require.Equal(t, breaker.Closed, b.State())
+		require.NotNil(t, inner.Value(b))
+		require.NoError(t, resp.Body.Close())
+		require.Nil(t, inner.Value(b), "the context of a call that has ended carries nothing of it")
 	})
 }
