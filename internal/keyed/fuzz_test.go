@@ -3,7 +3,6 @@ package keyed
 import (
 	"testing"
 	"testing/synctest"
-	"time"
 )
 
 // FuzzModel drives a Map and its model with one operation a byte.
@@ -18,10 +17,12 @@ func FuzzModel(f *testing.F) {
 				switch n := int(op & 0x3F); {
 				case op < 0x80:
 					s.get(n)
-				case op < 0xC0:
+				case op < 0xA0:
 					s.pin(n)
+				case op < 0xC0:
+					s.use(n)
 				default:
-					time.Sleep(time.Duration(n) * time.Second)
+					s.wait(n)
 				}
 			}
 		})

@@ -9,9 +9,11 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 	"unsafe"
 
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/crumplezone/stability"
 )
@@ -91,11 +93,11 @@ func TestBoundHolds(t *testing.T) {
 		forgotten atomic.Int64
 	}
 	var made, forgotten atomic.Int64
-	m := newTold(stability.Keys{Max: bound},
-		func(c *counted, key string) { made.Add(1); c.key = key },
-		func(c *counted) string { return c.key },
-		func(c *counted) bool { return c.inUse.Load() == 0 },
-		func(c *counted) { c.forgotten.Add(1); forgotten.Add(1) })
+	m := newTold(stability.Keys{Max: bound}, Members[counted]{
+		Create: func(c *counted, key string, _ bool) { made.Add(1); c.key = key },
+		Key:    func(c *counted) string { return c.key },
+		Blank:  func(c *counted) bool { return c.inUse.Load() == 0 },
+	}, func(c *counted) { c.forgotten.Add(1); forgotten.Add(1) })
 	var wg sync.WaitGroup
 	for g := range goroutines {
 		wg.Go(func() {
@@ -115,7 +117,7 @@ func TestBoundHolds(t *testing.T) {
 					old.inUse.Add(-1)
 				}
 				held[n%len(held)] = c
-				if n%1000 == 0 && m.Len() > bound+1 {
+				if n%1000 == 0 && m.Len() > bound {
 					t.Errorf("%d members", m.Len())
 				}
 			}
@@ -127,7 +129,7 @@ func TestBoundHolds(t *testing.T) {
 		members++
 		require.Zero(t, c.forgotten.Load())
 	}
-	require.LessOrEqual(t, members, bound+1)
+	require.LessOrEqual(t, members, bound+overflows)
 	require.Equal(t, made.Load(), forgotten.Load()+int64(members), "each that was made is a member or was told to forget, once")
 }
 
@@ -152,25 +154,148 @@ func TestOverflow(t *testing.T) {
 	}
 	over := m.Get("more")
 	require.Equal(t, stability.OverflowKey, over.key)
-	require.Same(t, over, m.Get("still more"))
-	require.Same(t, over, m.Get(stability.OverflowKey))
-	require.Equal(t, 4, m.Len())
+	require.True(t, over.overflow)
+	require.Same(t, over, m.Get("more"))
+	require.Equal(t, 3, m.Len())
+	require.EqualValues(t, 2, m.Overflowed())
+	_, ok := m.Lookup("more")
+	require.False(t, ok)
 
 	m.Get("1").pinned = false
 	more := m.Get("more")
 	require.Equal(t, "more", more.key, "there is room again")
-	require.Equal(t, 4, m.Len())
+	require.Equal(t, 3, m.Len())
+	require.EqualValues(t, 2, m.Overflowed())
 	more.pinned = true
-	require.Equal(t, stability.OverflowKey, m.Get("1").key, "the one that made it")
+	require.True(t, m.Get("1").overflow, "the one that made it")
 }
 
-// The overflow member's own key never makes a second member.
-func TestOverflowKey(t *testing.T) {
-	m := newThings(stability.Keys{Max: 3})
-	over := m.Get(stability.OverflowKey)
-	m.Get("a")
-	require.Same(t, over, m.Get(stability.OverflowKey))
-	require.Equal(t, 2, m.Len())
+// One member for all keys past the bound was a lever against all of them: one key that
+// used up what it allows shut out the others. They are spread, and by a seed that nobody
+// outside knows.
+//
+// Contract: 42
+func TestOverflowIsDivided(t *testing.T) {
+	first := map[string]*thing{}
+	maps := []*Map[thing]{newThings(stability.Keys{Max: 1}), newThings(stability.Keys{Max: 1})}
+	groupings := make([]map[[2]int]bool, len(maps))
+	for i, m := range maps {
+		m.Get("kept").pinned = true
+		sharing := map[*thing]int{}
+		groupings[i] = map[[2]int]bool{}
+		for n := range 1600 {
+			over := m.Get(key(n))
+			sharing[over]++
+			first[key(n)] = over
+			for before := range min(n, 40) {
+				groupings[i][[2]int{before, n}] = m.Get(key(before)) == over
+			}
+		}
+		require.Len(t, sharing, overflows)
+		for _, n := range sharing {
+			require.Less(t, n, 200, "of 1600 keys, about a hundred share a member")
+		}
+		seen := 0
+		for range m.All() {
+			seen++
+		}
+		require.Equal(t, 1+overflows, seen)
+	}
+	require.NotEqual(t, groupings[0], groupings[1], "who shares with whom is another question in each map")
+}
+
+// A key that was called as an overflow member is called got that member, and with it the
+// power to use it up for everybody.
+//
+// Contract: 42
+func TestNoKeyNamesAnOverflowMember(t *testing.T) {
+	m := newThings(stability.Keys{Max: 1})
+	named := m.Get(stability.OverflowKey)
+	require.False(t, named.overflow)
+	named.pinned = true
+	require.NotSame(t, named, m.Get("another"))
+	require.NotSame(t, named, m.Overflow())
+	require.Same(t, named, m.Get(stability.OverflowKey))
+	require.Same(t, m.Overflow(), m.Overflow())
+}
+
+// A thousand addresses that failed once each kept all places, for ever: nobody asked for
+// them any more, they refused nothing, and what came new had to share. A month and a year
+// later a new address has its own member; before IdleFor, and where the old ones refuse
+// something, it has not.
+//
+// Contract: 42, 51
+func TestDeadMembersMakeRoom(t *testing.T) {
+	for name, c := range map[string]struct {
+		after  time.Duration
+		pinned bool
+		own    bool
+	}{
+		"soon":                      {after: 14 * time.Minute},
+		"by twice IdleFor":          {after: 30 * time.Minute, own: true},
+		"a month later":             {after: 30 * 24 * time.Hour, own: true},
+		"a year later":              {after: 365 * 24 * time.Hour, own: true},
+		"a year of refusals later":  {after: 365 * 24 * time.Hour, pinned: true},
+		"and a week with Gets only": {after: 7 * 24 * time.Hour, own: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newThings(stability.Keys{})
+				for range 3 { // calls, each of which asks
+					for n := range 1024 {
+						member := m.Get(key(n))
+						member.used, member.pinned = true, c.pinned
+					}
+				}
+				living := []string{"1", "500", "1000"}
+				for passed := time.Duration(0); passed < c.after; passed += 7 * time.Minute {
+					for _, k := range living {
+						m.Get(k)
+					}
+					if c.after > 8*24*time.Hour { // or nobody comes at all
+						time.Sleep(c.after - passed - time.Minute)
+						passed = c.after - time.Minute
+					}
+					time.Sleep(min(7*time.Minute, c.after-passed))
+				}
+				for _, k := range living {
+					m.Get(k)
+				}
+				pod := m.Get("a new pod")
+				require.Equal(t, c.own, !pod.overflow)
+				for _, k := range living {
+					require.Zero(t, m.Get(k).forgotten)
+					require.True(t, m.Get(k).used, "one that is asked for keeps what it knows")
+				}
+			})
+		})
+	}
+}
+
+// What is older than all that is remembered of ages has been idle for longer than IdleFor.
+func TestAgesRunOut(t *testing.T) {
+	a := ages{}
+	a.init(time.Hour)
+	now := time.Now()
+	state := a.now.Load()
+	for n := range 3 * remembered {
+		require.Zero(t, a.idle(a.now.Load(), now))
+		if n > 0 {
+			require.GreaterOrEqual(t, a.idle(state, now), time.Duration(n-1)*15*time.Minute)
+		}
+		a.count(now)
+		now = now.Add(15 * time.Minute)
+		a.look(now)
+	}
+	a.nth = numbers - 1
+	for range 3 {
+		state = a.now.Load()
+		a.turn(now)
+		require.NotEqual(t, uint32(gone), a.now.Load())
+		require.Zero(t, a.idle(a.now.Load(), now))
+	}
+	require.Zero(t, a.idle(state, now))
+	require.Equal(t, time.Minute, a.idle(state, now.Add(time.Minute)))
 }
 
 // Members that nobody asks for go when other keys come, none before IdleFor and all
@@ -205,9 +330,11 @@ func TestIdleFor(t *testing.T) {
 func TestSearchIsBounded(t *testing.T) {
 	const bound = 20_000
 	looked := 0
-	m := newTold(stability.Keys{Max: bound},
-		func(t *thing, key string) { t.key, t.pinned = key, true }, (*thing).name,
-		func(t *thing) bool { looked++; return !t.pinned }, nil)
+	m := newTold(stability.Keys{Max: bound}, Members[thing]{
+		Create: func(t *thing, key string, _ bool) { t.key, t.pinned = key, true },
+		Key:    (*thing).name,
+		Blank:  func(t *thing) bool { looked++; return !t.pinned },
+	}, nil)
 	for n := range bound {
 		m.Get(key(n))
 	}
@@ -250,7 +377,7 @@ func TestFoundAndDropped(t *testing.T) {
 			use(m)
 			m.Get("b")
 			require.Equal(t, 1, found.value.forgotten)
-			require.False(t, found.mark())
+			require.False(t, m.ask(found))
 			require.Nil(t, found.prev, "keeps no other member alive")
 			require.Nil(t, found.next)
 		})
@@ -260,10 +387,11 @@ func TestFoundAndDropped(t *testing.T) {
 // A member that is asked for while the hand makes up its mind is not dropped.
 func TestAskedForWhileLookedAt(t *testing.T) {
 	var m *Map[thing]
-	m = newTold(stability.Keys{Max: 2},
-		func(t *thing, key string) { t.key = key }, (*thing).name,
-		func(t *thing) bool { return m.Get(t.key) == t && t.key == "a" },
-		func(t *thing) { t.forgotten++ })
+	m = newTold(stability.Keys{Max: 2}, Members[thing]{
+		Create: func(t *thing, key string, _ bool) { t.key = key },
+		Key:    (*thing).name,
+		Blank:  func(t *thing) bool { return m.Get(t.key) == t && t.key == "a" },
+	}, func(t *thing) { t.forgotten++ })
 	a := m.Get("a")
 	m.Get("b")
 	m.Get("c")
@@ -275,15 +403,16 @@ func TestAskedForWhileLookedAt(t *testing.T) {
 func TestUsedWhileOthersAreLookedAt(t *testing.T) {
 	used := map[string]bool{"b": true}
 	var m *Map[thing]
-	m = newTold(stability.Keys{Max: 2},
-		func(t *thing, key string) { t.key = key }, (*thing).name,
-		func(t *thing) bool {
+	m = newTold(stability.Keys{Max: 2}, Members[thing]{
+		Create: func(t *thing, key string, _ bool) { t.key = key },
+		Key:    (*thing).name,
+		Blank: func(t *thing) bool {
 			if t.key == "b" {
 				used[m.Get("a").key] = true
 			}
 			return !used[t.key]
 		},
-		func(t *thing) { t.forgotten++ })
+	}, func(t *thing) { t.forgotten++ })
 	a := m.Get("a")
 	m.Get("b")
 	m.Get("a")
@@ -295,12 +424,16 @@ func TestUsedWhileOthersAreLookedAt(t *testing.T) {
 // A panic of create leaves the map as it was.
 func TestCreatePanics(t *testing.T) {
 	fail := true
-	m := newTold(stability.Keys{}, func(t *thing, key string) {
-		if fail {
-			panic("create")
-		}
-		t.key = key
-	}, (*thing).name, func(*thing) bool { return true }, nil)
+	m := newTold(stability.Keys{}, Members[thing]{
+		Create: func(t *thing, key string, _ bool) {
+			if fail {
+				panic("create")
+			}
+			t.key = key
+		},
+		Key:   (*thing).name,
+		Blank: func(*thing) bool { return true },
+	}, nil)
 	require.PanicsWithValue(t, "create", func() { m.Get("a") })
 	require.Zero(t, m.Len())
 	fail = false
@@ -369,6 +502,69 @@ func TestAllStops(t *testing.T) {
 		}
 	}
 	require.Equal(t, 3, seen)
+}
+
+// A thousand requests with keys of a mebibyte each held a gibibyte. A long key is its own
+// all the same, however little it differs from another, and can be recognized.
+//
+// Contract: 42
+func TestLongKeys(t *testing.T) {
+	m := newThings(stability.Keys{})
+	require.Equal(t, strings.Repeat("x", maxKey), m.Get(strings.Repeat("x", maxKey)).key)
+	long := strings.Repeat("ä", 1<<19)
+	members := map[*thing]bool{}
+	for n := range 1024 {
+		member := m.Get(long + key(n))
+		require.LessOrEqual(t, len(member.key), maxKey)
+		require.True(t, utf8.ValidString(member.key))
+		require.True(t, strings.HasPrefix(member.key, strings.Repeat("ä", 30)))
+		members[member] = true
+	}
+	require.Len(t, members, 1024)
+	require.True(t, members[m.Get(long+"7")])
+	own, ok := m.Lookup(long + "7")
+	require.True(t, ok)
+	require.Same(t, m.Get(long+"7"), own)
+	for _, bad := range []string{strings.Repeat("\xff", 300), strings.Repeat("\x80", 300), strings.Repeat("x", 63) + strings.Repeat("€", 300)} {
+		require.LessOrEqual(t, len(Shorten(bad)), maxKey)
+		require.Equal(t, bad[:60], Shorten(bad)[:60])
+	}
+}
+
+// All meets each member once, whatever is made and dropped while it is on its way.
+//
+// Contract: 43
+func TestAllWhileMembersComeAndGo(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		most := rapid.IntRange(1, 2*walkSteps+3).Draw(rt, "max")
+		m := newThings(stability.Keys{Max: most})
+		stay := map[*thing]bool{}
+		for n := range most {
+			m.Get(key(n)).pinned = rapid.IntRange(0, 3).Draw(rt, "pinned") > 0
+		}
+		for member := range m.All() {
+			stay[member] = member.pinned
+		}
+		m.steps = maxSteps
+		next := most
+		for range rapid.IntRange(0, most).Draw(rt, "the hand") {
+			m.Get(key(next))
+			next++
+		}
+		seen := map[*thing]bool{}
+		for member := range m.All() {
+			require.False(rt, seen[member], "twice")
+			seen[member] = true
+			for range rapid.IntRange(0, 2).Draw(rt, "new ones") {
+				m.Get(key(next))
+				next++
+			}
+		}
+		for member, stayed := range stay {
+			require.True(rt, seen[member] || !stayed, "missed")
+		}
+		require.Empty(rt, m.walks)
+	})
 }
 
 func TestGetDoesNotAllocate(t *testing.T) {

@@ -17,17 +17,21 @@ import (
 // thing is what the tests keep for a key.
 type thing struct {
 	key       string
-	pinned    bool
+	overflow  bool
+	pinned    bool // refuses something: not to be dropped
+	used      bool // knows something that a new one would not
 	forgotten int
 }
 
 func (t *thing) name() string { return t.key }
 
 func newThings(keys stability.Keys) *Map[thing] {
-	return newTold(keys,
-		func(t *thing, key string) { t.key = key }, (*thing).name,
-		func(t *thing) bool { return !t.pinned },
-		func(t *thing) { t.forgotten++ })
+	return newTold(keys, Members[thing]{
+		Create:   func(t *thing, key string, overflow bool) { t.key, t.overflow = key, overflow },
+		Key:      (*thing).name,
+		Blank:    func(t *thing) bool { return !t.pinned && !t.used },
+		Harmless: func(t *thing) bool { return !t.pinned },
+	}, func(t *thing) { t.forgotten++ })
 }
 
 // A model is a Map as a slice, for few enough members that the hand may always look
@@ -37,45 +41,72 @@ type model struct {
 	idleFor  time.Duration
 	ring     []modelMember
 	swept    time.Time
-	overflow bool
+	overflow int // how often there was no room
+	ages     []time.Time
+	counted  time.Time // since when the present age is; zero: nobody has asked in it
 }
 
 type modelMember struct {
 	thing  *thing
 	marked bool
-	quiet  time.Time
+	age    int // in which it was asked for last
 }
 
 // get returns what Map.Get must: the key's member, or nil where it has to be a new
-// one, or whether it is the overflow member.
+// one, or whether it is an overflow member.
 func (m *model) get(key string) (want *thing, overflow bool) {
+	length := m.idleFor / agesInIdleFor
+	if !m.counted.IsZero() && time.Since(m.counted) >= length {
+		m.ages, m.counted = append(m.ages, m.counted.Add(length)), time.Time{}
+	}
 	for i := range m.ring {
-		if m.ring[i].thing.key == key {
-			m.ring[i].marked = true
-			return m.ring[i].thing, false
+		if e := &m.ring[i]; e.thing.key == key {
+			e.marked, e.age = true, m.asked()
+			return e.thing, false
 		}
 	}
 	m.dropIdle()
 	if len(m.ring) < m.max {
 		return nil, false
 	}
-	// The first that is neither marked nor pinned; failing that, the first that is
-	// not pinned.
+	// The first that has been idle and is not pinned, or is neither marked nor knows
+	// something; failing that, the first that knows nothing.
 	var spare *thing
 	for range m.max {
 		e := m.ring[0]
-		if m.visit(0) {
+		m.ring = m.ring[1:]
+		blank := !e.thing.pinned && !e.thing.used
+		if m.idle(e) && !e.thing.pinned || !e.marked && blank {
 			return nil, false
 		}
-		if spare == nil && !e.thing.pinned {
+		if spare == nil && blank {
 			spare = e.thing
 		}
+		e.marked = false
+		m.ring = append(m.ring, e)
 	}
 	if spare == nil {
+		m.overflow++
 		return nil, true
 	}
 	m.ring = slices.DeleteFunc(m.ring, func(e modelMember) bool { return e.thing == spare })
 	return nil, false
+}
+
+// made adds what get said has to be made.
+func (m *model) made(t *thing) { m.ring = append(m.ring, modelMember{thing: t, age: m.asked()}) }
+
+// asked returns the present age, in which somebody has asked.
+func (m *model) asked() int {
+	if m.counted.IsZero() {
+		m.counted = time.Now()
+	}
+	return len(m.ages)
+}
+
+// idle reports whether it is known that nobody has asked for idleFor.
+func (m *model) idle(e modelMember) bool {
+	return e.age < len(m.ages) && time.Since(m.ages[e.age]) >= m.idleFor
 }
 
 // dropIdle visits as many members as make idleRounds rounds in idleFor.
@@ -86,23 +117,17 @@ func (m *model) dropIdle() {
 	interval := m.idleFor / time.Duration(idleRounds*max(len(m.ring), 1))
 	for time.Since(m.swept) >= interval {
 		m.swept = m.swept.Add(interval)
-		for len(m.ring) > 0 && m.visit(m.idleFor) {
-			// Another for each that went.
+		for len(m.ring) > 0 {
+			e := m.ring[0]
+			m.ring = m.ring[1:]
+			if m.idle(e) && !e.thing.pinned && !e.thing.used {
+				continue // another for each that went
+			}
+			e.marked = false
+			m.ring = append(m.ring, e)
+			break
 		}
 	}
-}
-
-func (m *model) visit(idleFor time.Duration) (dropped bool) {
-	e := m.ring[0]
-	m.ring = m.ring[1:]
-	switch {
-	case e.marked:
-		e.marked, e.quiet = false, time.Now()
-	case time.Since(e.quiet) >= idleFor && !e.thing.pinned:
-		return true
-	}
-	m.ring = append(m.ring, e)
-	return false
 }
 
 // machine runs a Map and its model side by side.
@@ -130,25 +155,39 @@ func (s *machine) get(n int) {
 	got := s.m.Get(key)
 	switch {
 	case overflow:
+		require.True(s.t, got.overflow)
 		require.Equal(s.t, stability.OverflowKey, got.key)
-		s.want.overflow = true
 	case want != nil:
 		require.Same(s.t, want, got)
 	default:
 		require.Equal(s.t, key, got.key)
 		require.NotContains(s.t, s.made, got, "a new member")
 		s.made = append(s.made, got)
-		s.want.ring = append(s.want.ring, modelMember{thing: got, quiet: time.Now()})
+		s.want.made(got)
 	}
 	s.check()
 }
 
-// pin changes whether the n-th member would lose something by being dropped.
+// pin changes whether the n-th member may be dropped.
 func (s *machine) pin(n int) {
 	if len(s.want.ring) > 0 {
 		e := s.want.ring[n%len(s.want.ring)]
 		e.thing.pinned = !e.thing.pinned
 	}
+}
+
+// use changes whether the n-th member would lose something by being dropped.
+func (s *machine) use(n int) {
+	if len(s.want.ring) > 0 {
+		e := s.want.ring[n%len(s.want.ring)]
+		e.thing.used = !e.thing.used
+	}
+}
+
+// wait lets time pass, and timers do what is due.
+func (s *machine) wait(seconds int) {
+	time.Sleep(time.Duration(seconds) * time.Second)
+	synctest.Wait()
 }
 
 func (s *machine) check() {
@@ -157,17 +196,15 @@ func (s *machine) check() {
 		require.False(s.t, kept[got], "twice in All")
 		kept[got] = true
 	}
-	require.Len(s.t, kept, s.m.Len())
 	for _, e := range s.want.ring {
 		require.Contains(s.t, kept, e.thing)
 		require.Zero(s.t, e.thing.forgotten)
 	}
-	n := len(s.want.ring)
-	if s.want.overflow {
-		n++
-	}
-	require.Equal(s.t, n, s.m.Len())
+	require.Equal(s.t, len(s.want.ring), s.m.Len())
+	require.EqualValues(s.t, s.want.overflow, s.m.Overflowed())
 	for _, thing := range s.made {
+		own, ok := s.m.Lookup(thing.key)
+		require.Equal(s.t, kept[thing], ok && own == thing)
 		if !kept[thing] {
 			require.Equal(s.t, 1, thing.forgotten, "told once of each that was dropped")
 			require.False(s.t, thing.pinned, "dropped what would lose something")
@@ -188,13 +225,14 @@ func checkModel(rt *rapid.T) {
 	rt.Repeat(map[string]func(*rapid.T){
 		"get":  func(rt *rapid.T) { s.get(rapid.IntRange(0, keys).Draw(rt, "key")) },
 		"pin":  func(rt *rapid.T) { s.pin(rapid.IntRange(0, maxMembers).Draw(rt, "member")) },
-		"wait": func(rt *rapid.T) { time.Sleep(time.Duration(rapid.IntRange(1, 90).Draw(rt, "seconds")) * time.Second) },
+		"use":  func(rt *rapid.T) { s.use(rapid.IntRange(0, maxMembers).Draw(rt, "member")) },
+		"wait": func(rt *rapid.T) { s.wait(rapid.IntRange(1, 90).Draw(rt, "seconds")) },
 	})
 }
 
 // newTold is New with somebody to tell of each member that is dropped.
-func newTold[T any](keys stability.Keys, create func(policy *T, key string), keyOf func(*T) string, forgettable func(*T) bool, forget func(*T)) *Map[T] {
-	m := New(keys, create, keyOf, forgettable)
+func newTold[T any](keys stability.Keys, members Members[T], forget func(*T)) *Map[T] {
+	m := New(keys, members)
 	m.forget = forget
 	return m
 }
