@@ -13,8 +13,13 @@ import (
 )
 
 // A Group is a breaker for each key: a host, a shard, a tenant. Its members are
-// bounded in number; an open breaker is never forgotten, nor is one that has calls
-// in its window.
+// bounded in number. One that refuses calls is never forgotten: it is open and its open
+// time is not over, it ramps up, or it is forced. Nor is one that has calls under way.
+// One that knows anything else, such as a failure in its window, makes room for a new key
+// when nobody has asked for it in Keys.IdleFor.
+//
+// A breaker that keys past the bound share refuses nothing, as with Config.Observe: what
+// one of them does says nothing of the others.
 //
 // A nil *Group has nil members. All methods may be called by any number of
 // goroutines.
@@ -34,24 +39,47 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 	s.sum = new(totals)
 	g := &Group{settings: s}
 	s.group = g
-	g.members = keyed.New(keys,
-		func(b *Breaker, key string) { b.init(s, key) },
-		func(b *Breaker) string { return b.key },
-		(*Breaker).forgettable)
-	telemetry.Observe(s.meter, g, func(g *Group, o metric.Observer) { g.observe(o, g.sum, g.inStates()) })
+	shared := *s // of keys that have nothing to do with one another: it watches
+	shared.cfg.Observe = true
+	g.members = keyed.New(keys, keyed.Members[Breaker]{
+		Create: func(b *Breaker, key string, overflow bool) {
+			if overflow {
+				b.init(&shared, key)
+			} else {
+				b.init(s, key)
+			}
+		},
+		Key:      func(b *Breaker) string { return b.key },
+		Blank:    (*Breaker).blank,
+		Harmless: (*Breaker).harmless,
+	})
+	overflowed := s.meter.Overflowed()
+	telemetry.Observe(s.meter, g, func(g *Group, o metric.Observer) {
+		g.observe(o, g.sum, g.inStates())
+		o.ObserveInt64(overflowed, g.members.Overflowed(), g.attrs)
+	})
 	telemetry.Register(s.meter, g, (*Group).point)
 	return g
 }
 
-// Get returns the breaker of the key, or the one that keys past the bound share.
-// Ask for it at each call: a member that is kept elsewhere can be forgotten here,
-// and another be made in its place. Get does not block, and allocates only to make
-// a member.
+// Get returns the breaker of the key, or, where there is no room for one, that which the key
+// shares with others past the bound ([stability.Keys.Max]). Ask for it at each call: a
+// member that is kept elsewhere can be forgotten here, and another be made in its place.
+// Get does not block, and allocates only to make a member.
 func (g *Group) Get(key string) *Breaker {
 	if g == nil {
 		return nil
 	}
 	return g.members.Get(key)
+}
+
+// Lookup returns the key's own breaker, if the group has one. It makes none, and does not
+// count as use of it.
+func (g *Group) Lookup(key string) (*Breaker, bool) {
+	if g == nil {
+		return nil, false
+	}
+	return g.members.Lookup(key)
 }
 
 // GroupStats is what the members of a [Group] are doing and have done. The counts are
@@ -61,6 +89,10 @@ type GroupStats struct {
 	Observed int64 // calls that Observe let through and that would have been refused
 
 	Closed, HalfOpen, Open int // members in each state at this moment
+
+	// Overflowed is how often Get found no room for a key. The state of the breakers that
+	// such keys share is not among those above.
+	Overflowed int64
 }
 
 // Stats returns the sum of the members' figures.
@@ -75,16 +107,37 @@ func (g *Group) Stats() GroupStats {
 		Closed:   int(in[Closed]),
 		HalfOpen: int(in[HalfOpen]),
 		Open:     int(in[Open]),
+
+		Overflowed: g.members.Overflowed(),
 	}
 }
 
-// forgettable reports whether a new breaker would be the same.
-func (b *Breaker) forgettable() bool {
+// blank reports whether a new breaker would be the same.
+func (b *Breaker) blank() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.stay.Load()
-	return !b.running() && b.mode == Auto && s.state == Closed && b.ramped(s, time.Now()) &&
+	return b.refusesNothing(s, time.Now()) && s.state == Closed &&
 		(b.cfg.Consecutive == 0 || s.inARow.Load() == 0) && s.window.Counts() == (window.Counts{})
+}
+
+// harmless reports whether the breaker refuses nothing, and no call is under way.
+func (b *Breaker) harmless() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.refusesNothing(b.stay.Load(), time.Now())
+}
+
+// refusesNothing reports whether the next call would be let in, whichever it is, and none
+// is under way. The caller holds mu.
+func (b *Breaker) refusesNothing(s *stay, now time.Time) bool {
+	if b.mode != Auto || b.running() {
+		return false
+	}
+	if s.state == Open {
+		return !s.due.IsZero() && !now.Before(s.due)
+	}
+	return b.ramped(s, now)
 }
 
 // begin notes that a call was let in.
@@ -104,7 +157,9 @@ func (b *Breaker) running() bool {
 // inStates counts the members in each state.
 func (g *Group) inStates() (in [len(states)]int64) {
 	for b := range g.members.All() {
-		in[b.State()]++
+		if b.settings == g.settings { // else it refuses nothing, and is of many keys
+			in[b.State()]++
+		}
 	}
 	return in
 }

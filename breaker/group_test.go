@@ -14,6 +14,7 @@ import (
 
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/breaker"
+	"github.com/crumplezone/stability/internal/policytest"
 )
 
 // Contract: 42
@@ -49,32 +50,37 @@ func TestGroupForgetsARecoveredBreaker(t *testing.T) {
 		require.Error(t, b.Run(t.Context(), failed))
 		time.Sleep(time.Second)
 		require.NoError(t, b.Run(t.Context(), ok))
-		overflow := g.Get(stability.OverflowKey)
 		time.Sleep(time.Minute - 1)
-		require.Same(t, overflow, g.Get("other"), "the ramp goes on")
+		require.True(t, shares(g, "other"), "the ramp goes on")
 		time.Sleep(1)
-		require.NotSame(t, overflow, g.Get("other"))
+		require.False(t, shares(g, "other"))
 	})
 }
 
+// shares reports whether the key has no member of its own.
+func shares(g *breaker.Group, key string) bool {
+	g.Get(key)
+	_, own := g.Lookup(key)
+	return !own
+}
+
 // Contract: 12, 42
-func TestGroupKeepsWhatAMemberWouldLose(t *testing.T) {
-	for name, use := range map[string]func(*breaker.Breaker){
-		"failures in a row": func(b *breaker.Breaker) { _, _ = b.Run(t.Context(), failed), b.Run(t.Context(), failed) },
-		"forced open":       (*breaker.Breaker).ForceOpen,
-		"forced closed":     (*breaker.Breaker).ForceClosed,
+func TestGroupKeepsWhatIsForced(t *testing.T) {
+	for name, force := range map[string]func(*breaker.Breaker){
+		"open":   (*breaker.Breaker).ForceOpen,
+		"closed": (*breaker.Breaker).ForceClosed,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := breaker.NewGroup(breaker.Config{Consecutive: 3}, stability.Keys{Max: 1, IdleFor: time.Second})
 				b := g.Get("key")
-				use(b)
+				force(b)
 				time.Sleep(time.Hour)
-				require.Same(t, g.Get(stability.OverflowKey), g.Get("other"))
+				require.True(t, shares(g, "other"))
 				require.Same(t, b, g.Get("key"))
 				b.Reset()
 				time.Sleep(time.Hour)
-				require.NotSame(t, g.Get(stability.OverflowKey), g.Get("other"))
+				require.False(t, shares(g, "other"))
 			})
 		})
 	}
@@ -83,12 +89,12 @@ func TestGroupKeepsWhatAMemberWouldLose(t *testing.T) {
 // Contract: 42
 func TestGroupKeepsCallsInTheWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := breaker.NewGroup(breaker.Config{Window: 10 * time.Second}, stability.Keys{Max: 1, IdleFor: time.Second})
+		g := breaker.NewGroup(breaker.Config{Window: 10 * time.Second}, stability.Keys{Max: 1})
 		require.NoError(t, g.Get("key").Run(t.Context(), ok))
 		time.Sleep(9 * time.Second)
-		require.Same(t, g.Get(stability.OverflowKey), g.Get("other"))
+		require.True(t, shares(g, "other"))
 		time.Sleep(2 * time.Second)
-		require.NotSame(t, g.Get(stability.OverflowKey), g.Get("other"))
+		require.False(t, shares(g, "other"))
 	})
 }
 
@@ -109,7 +115,12 @@ func TestBreakersOfHangingHostsOpen(t *testing.T) {
 					for range 600 { // a minute, ten calls a second
 						time.Sleep(100 * time.Millisecond)
 						wg.Go(func() {
-							_ = g.Get(strconv.Itoa(h)).Run(context.Background(), func(context.Context) error {
+							key := strconv.Itoa(h)
+							b := g.Get(key)
+							if own, _ := g.Lookup(key); own != b {
+								return
+							}
+							_ = b.Run(context.Background(), func(context.Context) error {
 								ran.Add(1)
 								time.Sleep(time.Second)
 								return context.DeadlineExceeded
@@ -143,7 +154,7 @@ func TestMemberAtRestIsForgotten(t *testing.T) {
 				require.Panics(t, func() { _ = b.Run(t.Context(), func(context.Context) error { panic(1) }) })
 				p, err := b.Enter(t.Context())
 				require.NoError(t, err)
-				require.Same(t, g.Get(stability.OverflowKey), g.Get("b"))
+				require.True(t, shares(g, "b"))
 				_, _ = p.Done(nil), p.Done(nil)
 			}
 			b.ForceOpen()
@@ -151,7 +162,7 @@ func TestMemberAtRestIsForgotten(t *testing.T) {
 			b.Auto()
 			b.Reset()
 			time.Sleep(time.Minute)
-			require.NotSame(t, g.Get(stability.OverflowKey), g.Get("b"))
+			require.False(t, shares(g, "b"))
 		})
 	}
 }
@@ -182,16 +193,84 @@ func TestIdleMemberIsSmall(t *testing.T) {
 	})
 }
 
+// A thousand hosts that failed once each held all places for ever; those that came later
+// shared one breaker, and one of them that failed had the calls to all others refused. What
+// refuses nothing and was not asked for in IdleFor makes room, whatever it remembers; what
+// refuses calls, and what has calls under way, stays.
+//
+// Contract: 42, 51
+func TestHostsThatFailedOnceMakeRoom(t *testing.T) {
+	const hosts = 1024
+	sick := breaker.Config{Consecutive: 1, OpenFor: time.Minute}
+	for name, c := range map[string]struct {
+		cfg   breaker.Config
+		after time.Duration
+		hangs bool
+		own   bool
+	}{
+		"failed in a row, a month ago":      {cfg: breaker.Config{Consecutive: 5}, after: 30 * 24 * time.Hour, own: true},
+		"failed in a row, a year ago":       {cfg: breaker.Config{Consecutive: 5}, after: 365 * 24 * time.Hour, own: true},
+		"failed in a row, just now":         {cfg: breaker.Config{Consecutive: 5}, after: time.Minute},
+		"opened, a month ago":               {cfg: sick, after: 30 * 24 * time.Hour, own: true},
+		"opened, a year ago":                {cfg: sick, after: 365 * 24 * time.Hour, own: true},
+		"open yet":                          {cfg: breaker.Config{Consecutive: 1, OpenFor: 24 * time.Hour, MaxOpenFor: 24 * time.Hour}, after: time.Hour},
+		"a call under way since a year ago": {cfg: breaker.Config{Consecutive: 5}, after: 365 * 24 * time.Hour, hangs: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := breaker.NewGroup(c.cfg, stability.Keys{})
+				var passes []*stability.Pass
+				for h := range hosts {
+					require.Error(t, g.Get(strconv.Itoa(h)).Run(t.Context(), failed))
+					if c.hangs {
+						pass, err := g.Get(strconv.Itoa(h)).Enter(t.Context())
+						require.NoError(t, err)
+						passes = append(passes, pass)
+					}
+				}
+				time.Sleep(c.after)
+				require.Equal(t, !c.own, shares(g, "a new pod"))
+				for _, pass := range passes {
+					_ = pass.Done(nil)
+				}
+			})
+		})
+	}
+}
+
+// One key of those that find no room cannot have the calls of the others refused: what they
+// share only watches. And it is seen that keys found no room.
+//
 // Contract: 42
-func TestPastTheBoundOneMemberIsShared(t *testing.T) {
+func TestOverflowBreakerOnlyWatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := breaker.NewGroup(breaker.Config{Consecutive: 1, OpenFor: time.Hour, MaxOpenFor: time.Hour}, stability.Keys{Max: 3})
-		for _, key := range []string{"a", "b", "c"} {
+		meter := policytest.NewMeter()
+		g := breaker.NewGroup(breaker.Config{Name: "hosts", Consecutive: 1, OpenFor: time.Hour, MaxOpenFor: time.Hour, MeterProvider: meter}, stability.Keys{Max: 1})
+		require.Error(t, g.Get("open").Run(t.Context(), failed))
+		for n := range 100 {
+			key := strconv.Itoa(n)
 			require.Error(t, g.Get(key).Run(t.Context(), failed))
+			require.NoError(t, g.Get(key).Run(t.Context(), ok), "not refused for what others did, nor for its own")
 		}
-		require.Same(t, g.Get("d"), g.Get("e"))
-		require.Same(t, g.Get("d"), g.Get(stability.OverflowKey))
-		require.NotSame(t, g.Get("a"), g.Get("d"))
+		require.ErrorIs(t, g.Get("open").Run(t.Context(), ok), breaker.ErrOpen)
+		own, found := g.Lookup("open")
+		require.True(t, found)
+		require.Same(t, g.Get("open"), own)
+
+		s := g.Stats()
+		require.EqualValues(t, 200, s.Overflowed)
+		require.Positive(t, s.Observed)
+		require.EqualValues(t, 1, s.Rejected)
+		require.Equal(t, 1, s.Open, "of the keys that have a breaker")
+		require.Zero(t, s.Closed)
+		require.EqualValues(t, 200, meter.Values(t)["stability.keys.overflowed{stability.name=hosts,stability.policy=breaker}"])
+		for _, p := range stability.Points() {
+			if p.Name == "hosts" {
+				require.EqualValues(t, 200, p.Figures["overflowed"])
+				require.Equal(t, 1, p.Keys)
+			}
+		}
+		runtime.KeepAlive(g)
 	})
 }
 
@@ -241,6 +320,8 @@ func TestNilGroup(t *testing.T) {
 	var g *breaker.Group
 	require.Zero(t, g.Stats())
 	require.Nil(t, g.Get("key"))
+	_, found := g.Lookup("key")
+	require.False(t, found)
 	require.NoError(t, g.Get("key").Run(t.Context(), ok))
 }
 

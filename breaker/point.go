@@ -35,6 +35,7 @@ func (g *Group) point() stability.Point {
 	if n := in[Open] + in[HalfOpen]; n > 0 {
 		p.State = fmt.Sprintf("%d of %d not closed", n, p.Keys)
 	}
+	p.Figures["overflowed"] = float64(g.members.Overflowed())
 	return p
 }
 

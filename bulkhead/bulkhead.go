@@ -285,6 +285,9 @@ type Stats struct {
 	InUse      int // permits in use; above Limit for a while after SetLimit lowered it
 	Queued     int // calls waiting
 	QueueLimit int // calls that may wait
+
+	// Overflowed is how often Get of a [Group] found no room for a key; 0 of a member.
+	Overflowed int64
 }
 
 // Stats returns a reading of the moment. It does not block callers for longer than

@@ -32,30 +32,39 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 	s.sum = new(telemetry.Tally)
 	g := &Group{settings: s}
 	s.group = g
-	g.members = keyed.New(keys,
-		func(b *Bulkhead, key string) { b.init(s, key) },
-		func(b *Bulkhead) string { return b.full.Key },
-		(*Bulkhead).forgettable)
-	telemetry.Observe(s.meter, g, func(g *Group, o metric.Observer) { g.observe(o, g.Stats()) })
-	telemetry.Register(s.meter, g, func(g *Group) stability.Point {
-		s := g.Stats()
-		s.Limit, s.QueueLimit = g.cfg.Limit, g.cfg.Queue // of each member
-		p := g.point(s)
-		p.Keys = g.members.Len()
-		return p
+	g.members = keyed.New(keys, keyed.Members[Bulkhead]{
+		Create: func(b *Bulkhead, key string, _ bool) { b.init(s, key) },
+		Key:    func(b *Bulkhead) string { return b.full.Key },
+		Blank:  (*Bulkhead).blank,
 	})
+	overflowed := s.meter.Overflowed()
+	telemetry.Observe(s.meter, g, func(g *Group, o metric.Observer) {
+		f := g.Stats()
+		g.observe(o, f)
+		o.ObserveInt64(overflowed, f.Overflowed, g.attrs)
+	})
+	telemetry.Register(s.meter, g, (*Group).describe)
 	return g
 }
 
-// Get returns the bulkhead of the key, or the one that keys past the bound share.
-// Ask for it at each call: a member that is kept elsewhere can be forgotten here,
-// and another be made in its place. Get does not block, and allocates only to make
-// a member.
+// Get returns the bulkhead of the key, or, where there is no room for one, that which the key
+// shares with others past the bound ([stability.Keys.Max]). Ask for it at each call: a
+// member that is kept elsewhere can be forgotten here, and another be made in its place.
+// Get does not block, and allocates only to make a member.
 func (g *Group) Get(key string) *Bulkhead {
 	if g == nil {
 		return nil
 	}
 	return g.members.Get(key)
+}
+
+// Lookup returns the key's own bulkhead, if the group has one. It makes none, and does not
+// count as use of it.
+func (g *Group) Lookup(key string) (*Bulkhead, bool) {
+	if g == nil {
+		return nil, false
+	}
+	return g.members.Lookup(key)
 }
 
 // Stats returns the sum of the members' figures, of their limits too: what is in use
@@ -64,7 +73,7 @@ func (g *Group) Stats() Stats {
 	if g == nil {
 		return Stats{}
 	}
-	s := Stats{Calls: g.sum.Calls()}
+	s := Stats{Calls: g.sum.Calls(), Overflowed: g.members.Overflowed()}
 	for b := range g.members.All() {
 		m := b.now()
 		s.Limit += m.Limit
@@ -75,8 +84,26 @@ func (g *Group) Stats() Stats {
 	return s
 }
 
-// forgettable reports whether a new bulkhead would be the same.
-func (b *Bulkhead) forgettable() bool {
+// describe is what the group is listed as among the points of a process: with the limits
+// of each member, and how many were given another.
+func (g *Group) describe() stability.Point {
+	s := g.Stats()
+	s.Limit, s.QueueLimit = g.cfg.Limit, g.cfg.Queue
+	p := g.point(s)
+	p.Keys = g.members.Len()
+	p.Figures["overflowed"] = float64(s.Overflowed)
+	changed := 0
+	for b := range g.members.All() {
+		if b.now().Limit != g.cfg.Limit {
+			changed++
+		}
+	}
+	telemetry.Changed(p.Limits, changed, "limit")
+	return p
+}
+
+// blank reports whether a new bulkhead would be the same.
+func (b *Bulkhead) blank() bool {
 	s := b.now()
 	return s.InUse == 0 && s.Queued == 0 && s.Limit == b.cfg.Limit
 }

@@ -57,12 +57,20 @@ func TestGroupRefusalNamesTheKey(t *testing.T) {
 
 	over := enter(t, g.Get("us"))
 	defer func() { _ = over.Done(nil) }()
-	require.Equal(t, stability.OverflowKey, requireRefused(t, g.Get("asia").Run(t.Context(), ok)).Key)
+	require.Equal(t, stability.OverflowKey, requireRefused(t, g.Get("us").Run(t.Context(), ok)).Key)
+	_, own := g.Lookup("us")
+	require.False(t, own)
+	b, own := g.Lookup("eu")
+	require.True(t, own)
+	require.Same(t, g.Get("eu"), b)
+	require.EqualValues(t, 2, g.Stats().Overflowed)
 }
 
 func TestNilGroup(t *testing.T) {
 	var g *bulkhead.Group
 	require.Nil(t, g.Get("a"))
+	_, own := g.Lookup("a")
+	require.False(t, own)
 	require.NoError(t, g.Get("a").Run(t.Context(), ok))
 	require.Zero(t, g.Stats())
 }

@@ -205,6 +205,7 @@ func TestGroupIsObservedAsOne(t *testing.T) {
 		figure("bulkhead.limit"):       30,
 		figure("bulkhead.queue.usage"): 0,
 		figure("bulkhead.queue.limit"): 20,
+		figure("keys.overflowed"):      0,
 	}, meter.Values(t))
 	require.NoError(t, pass.Done(nil))
 }

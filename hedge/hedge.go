@@ -148,10 +148,11 @@ func New(cfg Config) *Hedge {
 	h := &Hedge{cfg: cfg, instruments: newInstruments(cfg)}
 	switch {
 	case cfg.Key != nil:
-		h.members = keyed.New(cfg.Keys,
-			func(l *latencies, key string) { l.share, l.key = cfg.Percentile, key },
-			func(l *latencies) string { return l.key },
-			func(*latencies) bool { return true })
+		h.members = keyed.New(cfg.Keys, keyed.Members[latencies]{
+			Create: func(l *latencies, key string, _ bool) { l.share, l.key = cfg.Percentile, key },
+			Key:    func(l *latencies) string { return l.key },
+			Blank:  func(*latencies) bool { return true },
+		})
 	case cfg.Delay == 0:
 		h.latencies = newLatencies(cfg.Percentile)
 	}

@@ -11,8 +11,11 @@ import (
 )
 
 // A Group is a limiter for each key: a host, a tenant, a client's address. Its
-// members are bounded in number. One whose bucket is not full is never forgotten,
-// nor is one for which a call waits or which SetRate or SetBurst has changed.
+// members are bounded in number. One whose bucket is empty is never forgotten, nor is
+// one for which a call waits or which SetRate or SetBurst has changed. One whose bucket is
+// not full makes room for a new key when the group is full and nobody has asked for it in
+// Keys.IdleFor: the key begins with a full bucket again then. Where a limit has to hold for
+// longer than that, IdleFor is longer than a bucket takes to fill.
 //
 // A nil *Group has nil members. All methods may be called by any number of
 // goroutines.
@@ -32,28 +35,40 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 	s.sum = new(telemetry.Tally)
 	g := &Group{settings: s}
 	s.group = g
-	g.members = keyed.New(keys,
-		func(l *Limiter, key string) { l.init(s, key) },
-		func(l *Limiter) string { return l.key },
-		(*Limiter).forgettable)
-	telemetry.Observe(s.meter, g, func(g *Group, o metric.Observer) { g.observe(o, g.Stats()) })
-	telemetry.Register(s.meter, g, func(g *Group) stability.Point {
-		p := g.point(g.Stats())
-		p.Keys = g.members.Len()
-		return p
+	g.members = keyed.New(keys, keyed.Members[Limiter]{
+		Create:   func(l *Limiter, key string, _ bool) { l.init(s, key) },
+		Key:      func(l *Limiter) string { return l.key },
+		Blank:    (*Limiter).blank,
+		Harmless: (*Limiter).harmless,
 	})
+	overflowed := s.meter.Overflowed()
+	telemetry.Observe(s.meter, g, func(g *Group, o metric.Observer) {
+		f := g.Stats()
+		g.observe(o, f)
+		o.ObserveInt64(overflowed, f.Overflowed, g.attrs)
+	})
+	telemetry.Register(s.meter, g, (*Group).describe)
 	return g
 }
 
-// Get returns the limiter of the key, or the one that keys past the bound share.
-// Ask for it at each call: a member that is kept elsewhere can be forgotten here,
-// and another be made in its place. Get does not block, and allocates only to make
-// a member.
+// Get returns the limiter of the key, or, where there is no room for one, that which the key
+// shares with others past the bound ([stability.Keys.Max]). Ask for it at each call: a
+// member that is kept elsewhere can be forgotten here, and another be made in its place.
+// Get does not block, and allocates only to make a member.
 func (g *Group) Get(key string) *Limiter {
 	if g == nil {
 		return nil
 	}
 	return g.members.Get(key)
+}
+
+// Lookup returns the key's own limiter, if the group has one. It makes none, and does not
+// count as use of it.
+func (g *Group) Lookup(key string) (*Limiter, bool) {
+	if g == nil {
+		return nil, false
+	}
+	return g.members.Lookup(key)
 }
 
 // Stats returns the sum of the members' counts, those of forgotten members too, of
@@ -63,7 +78,7 @@ func (g *Group) Stats() Stats {
 	if g == nil {
 		return Stats{}
 	}
-	s := Stats{Calls: g.sum.Calls(), Rate: g.cfg.Rate, Burst: g.cfg.burst()}
+	s := Stats{Calls: g.sum.Calls(), Rate: g.cfg.Rate, Burst: g.cfg.burst(), Overflowed: g.members.Overflowed()}
 	for l := range g.members.All() {
 		m := l.read()
 		s.Tokens += m.Tokens
@@ -72,10 +87,45 @@ func (g *Group) Stats() Stats {
 	return s
 }
 
-// forgettable reports whether a new limiter would be the same.
-func (l *Limiter) forgettable() bool {
+// describe is what the group is listed as among the points of a process: with the rate
+// and the burst of each member, and how many were given others.
+func (g *Group) describe() stability.Point {
+	s := g.Stats()
+	p := g.point(s)
+	p.Keys = g.members.Len()
+	p.Figures["overflowed"] = float64(s.Overflowed)
+	rates, bursts := 0, 0
+	for l := range g.members.All() {
+		m := l.read()
+		if m.Rate != s.Rate {
+			rates++
+		}
+		if m.Burst != s.Burst {
+			bursts++
+		}
+	}
+	telemetry.Changed(p.Limits, rates, "rate")
+	telemetry.Changed(p.Limits, bursts, "burst")
+	return p
+}
+
+// blank reports whether a new limiter would be the same.
+func (l *Limiter) blank() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.unchanged() && l.bucket.full()
+}
+
+// harmless reports whether the next call would be let in, and nobody waits.
+func (l *Limiter) harmless() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.unchanged() && l.bucket.tokens() >= 1
+}
+
+// unchanged reports whether nobody waits and the limiter is as the Config has it. The
+// caller holds mu.
+func (l *Limiter) unchanged() bool {
 	l.enter()
-	return l.queue.first() == nil && l.bucket.full() && l.bucket.rate == l.cfg.Rate && int(l.bucket.burst) == l.cfg.burst()
+	return l.queue.first() == nil && l.bucket.rate == l.cfg.Rate && int(l.bucket.burst) == l.cfg.burst()
 }

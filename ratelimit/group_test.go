@@ -35,19 +35,20 @@ func TestGroup(t *testing.T) {
 		require.EqualValues(t, 4, g.Stats().Succeeded)
 
 		require.True(t, us.AllowN(2))
-		over := g.Get("asia")
-		require.Same(t, over, g.Get("africa"), "both others would lose something")
-		require.Equal(t, 2, drain(over))
+		require.Equal(t, 2, drain(g.Get("asia")))
+		_, own := g.Lookup("asia")
+		require.False(t, own, "both others would lose something")
+		require.EqualValues(t, 1, g.Stats().Overflowed)
 	})
 }
 
-// A member is forgotten when its bucket is full, nobody waits and nothing was set:
-// when a new one would be the same.
+// Within IdleFor, a member is forgotten when its bucket is full, nobody waits and nothing
+// was set: when a new one would be the same.
 //
 // Contract: 42
 func TestGroupForgetsOnlyTheFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := ratelimit.NewGroup(ratelimit.Config{Rate: 1, Burst: 10}, stability.Keys{Max: 8, IdleFor: time.Second})
+		g := ratelimit.NewGroup(ratelimit.Config{Rate: 1, Burst: 10}, stability.Keys{Max: 8, IdleFor: 3 * time.Hour})
 		empty, waiting, tuned, larger := g.Get("empty"), g.Get("waiting"), g.Get("tuned"), g.Get("larger")
 		require.Equal(t, 10, drain(empty))
 		require.True(t, waiting.AllowN(1))
@@ -79,6 +80,66 @@ func TestGroupForgetsOnlyTheFull(t *testing.T) {
 		require.Same(t, larger, g.Get("larger"))
 		require.NotSame(t, waiting, g.Get("waiting"))
 	})
+}
+
+// A thousand clients of a slow limit held all places until their buckets were full again,
+// though each of them could have been let in. They make room when nobody has asked for them
+// in IdleFor and the place is needed; those that are refused do not.
+//
+// Contract: 42, 51
+func TestClientsThatCameOnceMakeRoom(t *testing.T) {
+	for name, c := range map[string]struct {
+		spend int
+		after time.Duration
+		own   bool
+	}{
+		"within IdleFor":          {spend: 1, after: 10 * time.Minute},
+		"after IdleFor":           {spend: 4, after: time.Hour, own: true},
+		"those that have run out": {spend: 5, after: time.Hour},
+		"a month later":           {spend: 5, after: 30 * 24 * time.Hour, own: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := ratelimit.NewGroup(ratelimit.Config{Rate: 1.0 / (24 * 3600), Burst: 5}, stability.Keys{})
+				for n := range 1024 {
+					require.True(t, g.Get(strconv.Itoa(n)).AllowN(c.spend))
+				}
+				time.Sleep(c.after)
+				require.True(t, g.Get("new").Allow())
+				_, own := g.Lookup("new")
+				require.Equal(t, c.own, own)
+			})
+		})
+	}
+}
+
+// One client used up the one limiter of all that found no room, and with 17 requests a
+// second kept a limit of one a minute shut for everybody else.
+//
+// Contract: 42
+func TestOneClientDoesNotShutOutTheOthers(t *testing.T) {
+	g := ratelimit.NewGroup(ratelimit.Config{Rate: 1.0 / 60, Burst: 1}, stability.Keys{Max: 10})
+	for n := range 10 {
+		require.True(t, g.Get("early "+strconv.Itoa(n)).Allow())
+	}
+	for range 1000 {
+		g.Get("attacker").Allow()
+	}
+	g.Get(stability.OverflowKey).Allow()
+	let := map[*ratelimit.Limiter]bool{}
+	for n := range 200 {
+		l := g.Get("client " + strconv.Itoa(n))
+		let[l] = l.Allow() || let[l]
+	}
+	require.Len(t, let, 16)
+	in := 0
+	for _, ok := range let {
+		if ok {
+			in++
+		}
+	}
+	require.GreaterOrEqual(t, in, 14, "but those whose hash is the attacker's, or that of the other key")
+	require.EqualValues(t, 1000+1+200, g.Stats().Overflowed)
 }
 
 // However many keys come and go, none gets more than its rate.
@@ -118,6 +179,8 @@ func TestGroupKeepsTheRateOfEachKey(t *testing.T) {
 func TestNilGroup(t *testing.T) {
 	var g *ratelimit.Group
 	require.Nil(t, g.Get("a"))
+	_, own := g.Lookup("a")
+	require.False(t, own)
 	require.NoError(t, g.Get("a").Run(t.Context(), ok))
 	require.Zero(t, g.Stats())
 }

@@ -247,6 +247,9 @@ type Stats struct {
 	Burst  int     // tokens that the bucket holds when full
 	Tokens float64 // tokens that it holds
 	Queued int     // calls waiting
+
+	// Overflowed is how often Get of a [Group] found no room for a key; 0 of a member.
+	Overflowed int64
 }
 
 // Stats returns a reading of the moment. It does not block callers for longer than

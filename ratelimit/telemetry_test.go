@@ -21,11 +21,13 @@ import (
 
 // reading is what one collection saw.
 type reading struct {
-	calls  map[string]int64
-	limit  float64
-	queued int64
-	waits  uint64
-	waited float64
+	group      bool
+	overflowed int64
+	calls      map[string]int64
+	limit      float64
+	queued     int64
+	waits      uint64
+	waited     float64
 }
 
 func collect(t *testing.T, reader metric.Reader) reading {
@@ -42,8 +44,12 @@ func collect(t *testing.T, reader metric.Reader) reading {
 			for _, p := range d.DataPoints {
 				name, _ := p.Attributes.Value("stability.name")
 				require.Equal(t, "api", name.AsString())
-				if m.Name == "stability.ratelimit.queue.usage" {
+				switch m.Name {
+				case "stability.ratelimit.queue.usage":
 					r.queued = p.Value
+					continue
+				case "stability.keys.overflowed":
+					r.overflowed, r.group = p.Value, true
 					continue
 				}
 				outcome, _ := p.Attributes.Value("stability.outcome")
@@ -57,6 +63,9 @@ func collect(t *testing.T, reader metric.Reader) reading {
 		}
 	}
 	want := map[string]string{"stability.calls": "{call}", "stability.ratelimit.limit": "{call}/s", "stability.ratelimit.queue.usage": "{call}"}
+	if r.group {
+		want["stability.keys.overflowed"] = "{call}"
+	}
 	if r.waits > 0 {
 		want["stability.wait.duration"] = "s"
 	}
@@ -124,7 +133,10 @@ func TestGroupTelemetry(t *testing.T) {
 		requireRefused(t, last.Run(t.Context(), ok))
 		require.Equal(t, reading{
 			calls: map[string]int64{"success ": 5, "failure _OTHER": 0, "ignored ": 0, "rejected ratelimit_rejected": 1},
-			limit: 1,
+			limit: 1, group: true,
 		}, collect(t, reader))
+		require.NoError(t, g.Get("c").Run(t.Context(), ok))
+		require.NoError(t, g.Get("e").Run(t.Context(), ok))
+		require.EqualValues(t, 1, collect(t, reader).overflowed)
 	})
 }

@@ -144,10 +144,11 @@ func NewBudget(cfg BudgetConfig) *Budget {
 	b.init(cfg)
 	if cfg.Key != nil {
 		b.key = cfg.Key
-		b.members = keyed.New(cfg.Keys,
-			func(b *Budget, key string) { b.init(cfg); b.name = key },
-			func(b *Budget) string { return b.name },
-			(*Budget).forgettable)
+		b.members = keyed.New(cfg.Keys, keyed.Members[Budget]{
+			Create: func(b *Budget, key string, _ bool) { b.init(cfg); b.name = key },
+			Key:    func(b *Budget) string { return b.name },
+			Blank:  (*Budget).blank,
+		})
 	}
 	return b
 }
@@ -182,8 +183,8 @@ func (b *Budget) For(ctx context.Context) *Budget {
 
 func (b *Budget) member(ctx context.Context) *Budget { return b.members.Get(b.key(ctx)) }
 
-// forgettable reports whether a new budget would not pay for more.
-func (b *Budget) forgettable() bool { return b.Stats().Spent == 0 }
+// blank reports whether a new budget would not pay for more.
+func (b *Budget) blank() bool { return b.Stats().Spent == 0 }
 
 // Earn counts a call, and returns the context to make it under: what it passes
 // further in does not earn in this budget again. It is for those who write a policy
@@ -211,7 +212,7 @@ func (b *Budget) earn(outer *mark) bool {
 // past the bound share.
 func (b *Budget) Spend() bool {
 	if b.members != nil {
-		b = b.members.Get(stability.OverflowKey)
+		b = b.members.Overflow()
 	}
 	_, ok := b.spend()
 	return ok

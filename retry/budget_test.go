@@ -270,13 +270,12 @@ func TestBudgetsOfManyKeys(t *testing.T) {
 		}
 		require.Same(t, spent, budget.For(inShard(t.Context(), "spent")))
 		require.NotContains(t, kept, spent)
-		require.LessOrEqual(t, budget.Stats().Limit, int64(11*10))
+		require.LessOrEqual(t, budget.Stats().Limit, int64((10+16)*10))
 		time.Sleep(time.Minute)
 		require.Zero(t, budget.Stats().Spent)
 
 		require.True(t, budget.Spend(), "for no key in particular")
-		overflow := budget.For(inShard(t.Context(), stability.OverflowKey))
-		require.EqualValues(t, 1, overflow.Stats().Spent)
+		require.Zero(t, budget.For(inShard(t.Context(), stability.OverflowKey)).Stats().Spent, "nor for that of this name")
 		require.EqualValues(t, 1, budget.Stats().Spent)
 		plain := retry.NewBudget(retry.BudgetConfig{})
 		require.Same(t, plain, plain.For(t.Context()))

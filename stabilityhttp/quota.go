@@ -42,10 +42,11 @@ const longestQuota = time.Minute
 
 // A quota is a gate that knows until when the host wants to be left alone.
 type quota struct {
-	all   *quotas
-	key   string       // of the member
-	spent atomic.Int64 // until then at the least, as a time since epoch
-	slack atomic.Int64 // and until so much later at the most
+	all    *quotas
+	key    string       // of the member
+	shared bool         // by keys past the bound
+	spent  atomic.Int64 // until then at the least, as a time since epoch
+	slack  atomic.Int64 // and until so much later at the most
 }
 
 // epoch is what times are kept against, so that each fits into a word and steps of
@@ -55,10 +56,11 @@ var epoch = time.Now()
 func newQuotas(cfg TransportConfig) *quotas {
 	m := telemetry.NewMeter(cfg.MeterProvider, quotaGateName, cfg.Name)
 	q := &quotas{name: cfg.Name, calls: m.Calls("_OTHER", quotaGateName+"_rejected")}
-	q.members = keyed.New(cfg.Keys,
-		func(m *quota, key string) { m.all, m.key = q, key },
-		func(m *quota) string { return m.key },
-		func(q *quota) bool { return q.left() <= 0 })
+	q.members = keyed.New(cfg.Keys, keyed.Members[quota]{
+		Create: func(m *quota, key string, overflow bool) { m.all, m.key, m.shared = q, key, overflow },
+		Key:    func(m *quota) string { return m.key },
+		Blank:  func(q *quota) bool { return q.left() <= 0 },
+	})
 	telemetry.Observe(m, q, func(q *quotas, o metric.Observer) { q.calls.Observe(o, q.tally.Calls()) })
 	telemetry.Register(m, q, (*quotas).point)
 	return q
@@ -184,7 +186,7 @@ func (q *quotas) note(key string, req *http.Request, resp *http.Response) {
 		return
 	}
 	member := q.members.Get(quotaKey(key, req))
-	if member.key == stability.OverflowKey {
+	if member.shared {
 		return
 	}
 	member.slack.Store(int64(slack))

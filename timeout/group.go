@@ -33,28 +33,39 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 	s.sum, s.sumExceeded = new(telemetry.Tally), new(stripe.Counter)
 	g := &Group{settings: s}
 	s.group = g
-	g.members = keyed.New(keys,
-		func(t *Timeout, key string) { t.init(s, key) },
-		func(t *Timeout) string { return t.key },
-		(*Timeout).forgettable)
-	telemetry.Observe(s.meter, g, func(g *Group, o metric.Observer) { g.observe(o, g.Stats()) })
-	telemetry.Register(s.meter, g, func(g *Group) stability.Point {
-		p := g.Stats().point()
-		p.Keys = g.members.Len()
-		return p
+	g.members = keyed.New(keys, keyed.Members[Timeout]{
+		Create: func(t *Timeout, key string, _ bool) { t.init(s, key) },
+		Key:    func(t *Timeout) string { return t.key },
+		Blank:  (*Timeout).blank,
 	})
+	overflowed := s.meter.Overflowed()
+	telemetry.Observe(s.meter, g, func(g *Group, o metric.Observer) {
+		f := g.Stats()
+		g.observe(o, f)
+		o.ObserveInt64(overflowed, f.Overflowed, g.attrs)
+	})
+	telemetry.Register(s.meter, g, (*Group).describe)
 	return g
 }
 
-// Get returns the timeout of the key, or the one that keys past the bound share.
-// Ask for it at each call: a member that is kept elsewhere can be forgotten here,
-// and another be made in its place. Get does not block, and allocates only to make
-// a member.
+// Get returns the timeout of the key, or, where there is no room for one, that which the key
+// shares with others past the bound ([stability.Keys.Max]). Ask for it at each call: a
+// member that is kept elsewhere can be forgotten here, and another be made in its place.
+// Get does not block, and allocates only to make a member.
 func (g *Group) Get(key string) *Timeout {
 	if g == nil {
 		return nil
 	}
 	return g.members.Get(key)
+}
+
+// Lookup returns the key's own timeout, if the group has one. It makes none, and does not
+// count as use of it.
+func (g *Group) Lookup(key string) (*Timeout, bool) {
+	if g == nil {
+		return nil, false
+	}
+	return g.members.Lookup(key)
 }
 
 // Stats returns the sum of the members' counts, those of forgotten members too, and
@@ -63,8 +74,27 @@ func (g *Group) Stats() Stats {
 	if g == nil {
 		return Stats{}
 	}
-	return newStats(g.sum, g.sumExceeded, g.cfg.After)
+	s := newStats(g.sum, g.sumExceeded, g.cfg.After)
+	s.Overflowed = g.members.Overflowed()
+	return s
 }
 
-// forgettable reports whether a new timeout would be the same.
-func (t *Timeout) forgettable() bool { return t.after.Load() == int64(t.cfg.After) }
+// describe is what the group is listed as among the points of a process: with the time of
+// each member, and how many were given another.
+func (g *Group) describe() stability.Point {
+	s := g.Stats()
+	p := s.point()
+	p.Keys = g.members.Len()
+	p.Figures["overflowed"] = float64(s.Overflowed)
+	changed := 0
+	for t := range g.members.All() {
+		if !t.blank() {
+			changed++
+		}
+	}
+	telemetry.Changed(p.Limits, changed, "after")
+	return p
+}
+
+// blank reports whether a new timeout would be the same.
+func (t *Timeout) blank() bool { return t.after.Load() == int64(t.cfg.After) }

@@ -60,6 +60,8 @@ func TestGroupKeepsWhatWasSet(t *testing.T) {
 func TestNilGroup(t *testing.T) {
 	var g *timeout.Group
 	require.Nil(t, g.Get("a"))
+	_, own := g.Lookup("a")
+	require.False(t, own)
 	require.NoError(t, g.Get("a").Run(t.Context(), ok))
 	require.Zero(t, g.Stats())
 }

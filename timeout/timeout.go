@@ -205,6 +205,9 @@ type Stats struct {
 	stability.Calls
 	Exceeded int64         // of those that failed, how many did so after the policy's deadline
 	After    time.Duration // how long a call may take
+
+	// Overflowed is how often Get of a [Group] found no room for a key; 0 of a member.
+	Overflowed int64
 }
 
 // Stats returns a reading of the moment.

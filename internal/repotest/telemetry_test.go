@@ -23,6 +23,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
+	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/breaker"
 	"github.com/crumplezone/stability/bulkhead"
 	"github.com/crumplezone/stability/fallback"
@@ -88,6 +89,9 @@ func emitted(t *testing.T) (instruments, events string) {
 	l := ratelimit.New(ratelimit.Config{Name: "name", Rate: 1, MaxWait: time.Second, MeterProvider: mp})
 	_, _ = l.Run(ctx, ok), l.Run(ctx, ok)
 
+	g := timeout.NewGroup(timeout.Config{Name: "name", After: time.Second, MeterProvider: mp}, stability.Keys{})
+	_ = g.Get("key").Run(ctx, ok)
+
 	r := retry.New(retry.Config{Name: "name", MeterProvider: mp})
 	_ = r.Run(ctx, fails)
 
@@ -111,7 +115,7 @@ func emitted(t *testing.T) (instruments, events string) {
 	var data metricdata.ResourceMetrics
 	require.NoError(t, reader.Collect(ctx, &data))
 	// What nobody uses any more is not observed.
-	runtime.KeepAlive([]any{b, h, to, l, r, hd, f, fl, s})
+	runtime.KeepAlive([]any{b, h, to, l, g, r, hd, f, fl, s})
 	span.End()
 	return instrumentTable(t, data), eventTable(spans.Ended()[0].Events())
 }

@@ -8,6 +8,7 @@ package telemetry
 
 import (
 	"context"
+	"fmt"
 	"runtime"
 	"strings"
 	"weak"
@@ -83,6 +84,11 @@ func (m *Meter) Gauge(name, unit, description string) metric.Float64ObservableGa
 	return g
 }
 
+// Overflowed makes the counter of a Group's keys that found no room.
+func (m *Meter) Overflowed() metric.Int64ObservableCounter {
+	return m.Counter("stability.keys.overflowed", "{call}", "Calls of a group whose key found no room and shared a member with others.")
+}
+
 // WaitDuration makes the histogram of the time that calls waited for a policy.
 // Calls that did not wait are not in it.
 func (m *Meter) WaitDuration() metric.Float64Histogram {
@@ -121,6 +127,14 @@ func Register[T any](m *Meter, owner *T, read func(*T) stability.Point) {
 		p.Policy, p.Name = policy, name
 		return p
 	})
+}
+
+// Changed says in the limits of a Group's [stability.Point] that the named one was changed
+// for n members.
+func Changed(limits map[string]string, n int, name string) {
+	if n > 0 {
+		limits[name] += fmt.Sprintf(" (not of %d members)", n)
+	}
 }
 
 // handle passes on what an SDK makes of an instrument. It is never a reason to
