@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -74,8 +73,17 @@ type HandlerConfig struct {
 	RateLimit *ratelimit.Group
 	// Client returns the key of the client that r comes from, for RateLimit. Where it
 	// is made of what the client says itself, such as a name in a header, have that
-	// proved first. Default [ClientIP].
+	// proved first. Behind proxies use [ClientIPBehind]. Default [ClientIP].
 	Client func(r *http.Request) string
+	// NetworkLimit limits how many requests all clients of one IPv6 network make
+	// together, before RateLimit is asked. A site has a network of 65,536 keys of
+	// [ClientIP], a /48, and whoever has one could fill the members of RateLimit with
+	// them, so that all other clients share what is kept for those past its bound. It is
+	// asked about requests whose key is an IPv6 prefix or address, as ClientIP's is, with
+	// the /48 as its key. Give it a Burst of what a site with many users sends, and
+	// well below the members of RateLimit: a request that it refuses makes no member.
+	// Default nil: no limit.
+	NetworkLimit *ratelimit.Group
 
 	// Bulkhead limits how many requests are served at the same time and how many more
 	// wait. It may be shared with other handlers. A request that cannot start before
@@ -115,8 +123,8 @@ func (c HandlerConfig) Validate() error {
 	case c.MaxTimeout > 0 && c.MinTimeout >= c.MaxTimeout:
 		return fmt.Errorf("stabilityhttp: HandlerConfig.MinTimeout (%v) is not shorter than MaxTimeout (%v), so that every request would be refused: shorten it, or lengthen MaxTimeout",
 			c.MinTimeout, c.MaxTimeout)
-	case c.Client != nil && c.RateLimit == nil:
-		return errors.New("stabilityhttp: HandlerConfig.Client needs a HandlerConfig.RateLimit that asks it")
+	case c.Client != nil && c.RateLimit == nil && c.NetworkLimit == nil:
+		return errors.New("stabilityhttp: HandlerConfig.Client needs a HandlerConfig.RateLimit or a NetworkLimit that asks it")
 	case c.SaturatedFor < 0:
 		return errors.New("stabilityhttp: HandlerConfig.SaturatedFor must not be negative")
 	case c.SaturatedFor > 0 && c.Bulkhead == nil:
@@ -132,7 +140,7 @@ func (c HandlerConfig) Validate() error {
 //     good as over, or passes while the request waits, the answer is 504 (Gateway
 //     Timeout, as google.rpc.Code maps DEADLINE_EXCEEDED), without a Retry-After,
 //     since nobody waits for this request any more;
-//   - the rate limit of its client: 429 with Retry-After;
+//   - the rate limits of its client's network and of its client: 429 with Retry-After;
 //   - the bulkhead, in whose queue it may wait: 503 with Retry-After;
 //   - the handler.
 //
@@ -272,7 +280,6 @@ func (h *Handler) guard(w http.ResponseWriter, r *http.Request, next http.Handle
 	}()
 	cancel := v.open()
 	defer cancel()
-	v.limiter = h.limiter(r)
 	if err := v.enter(); !v.served {
 		refused = true
 		v.refuse(err)
@@ -289,14 +296,6 @@ func handBack(r, inner *http.Request) {
 	if inner.Pattern != "" {
 		r.Pattern = inner.Pattern
 	}
-}
-
-// limiter returns the limiter of the request's client, or nil.
-func (h *Handler) limiter(r *http.Request) *ratelimit.Limiter {
-	if h.cfg.RateLimit == nil {
-		return nil
-	}
-	return h.cfg.RateLimit.Get(h.cfg.Client(r))
 }
 
 // expire returns the refusal of a request whose time is over, which gates further out
@@ -349,23 +348,4 @@ func (h *Handler) Stats() HandlerStats {
 		Full:    h.full.Load(),
 		Left:    h.left.Load(),
 	}
-}
-
-// ClientIP is the key of a client by its network address, without the port: the
-// address of IPv4, or the first 64 bits of IPv6, of which one client has all the rest
-// to choose from. Behind a proxy it is the proxy's.
-func ClientIP(r *http.Request) string {
-	ip, err := netip.ParseAddr(r.RemoteAddr) // as a middleware that reads X-Forwarded-For leaves it
-	if err != nil {
-		addr, err := netip.ParseAddrPort(r.RemoteAddr)
-		if err != nil {
-			return r.RemoteAddr
-		}
-		ip = addr.Addr()
-	}
-	ip = ip.Unmap().WithZone("")
-	if ip.Is4() {
-		return ip.String()
-	}
-	return netip.PrefixFrom(ip, 64).Masked().String()
 }

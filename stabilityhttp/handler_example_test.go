@@ -15,10 +15,12 @@ import (
 func ExampleNewHandler() {
 	signUp := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "welcome") })
 	guarded := stabilityhttp.NewHandler(signUp, stabilityhttp.HandlerConfig{
-		Name:       "sign-up",
-		MaxTimeout: 10 * time.Second,
-		RateLimit:  ratelimit.NewGroup(ratelimit.Config{Rate: 0.1, Burst: 1}, stability.Keys{Max: 10_000}),
-		Bulkhead:   bulkhead.New(bulkhead.Config{Name: "sign-up", Limit: 100, Queue: 200, MaxWait: time.Second}),
+		Name:         "sign-up",
+		Edge:         true, // anybody can be a client
+		MaxTimeout:   10 * time.Second,
+		RateLimit:    ratelimit.NewGroup(ratelimit.Config{Rate: 0.1, Burst: 1}, stability.Keys{Max: 10_000}),
+		NetworkLimit: ratelimit.NewGroup(ratelimit.Config{Rate: 10, Burst: 100}, stability.Keys{}), // of each IPv6 /48
+		Bulkhead:     bulkhead.New(bulkhead.Config{Name: "sign-up", Limit: 100, Queue: 200, MaxWait: time.Second}),
 	})
 	mux := http.NewServeMux()
 	mux.Handle("/", guarded)

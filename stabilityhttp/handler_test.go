@@ -747,24 +747,6 @@ func TestReadinessSeesRoomThatNobodyAskedFor(t *testing.T) {
 	})
 }
 
-func TestClientIP(t *testing.T) {
-	for addr, want := range map[string]string{
-		"192.0.2.1:1234":              "192.0.2.1",
-		"192.0.2.1:1":                 "192.0.2.1",
-		"[::ffff:192.0.2.1]:1234":     "192.0.2.1",
-		"[2001:db8:1:2:3:4:5:6]:1234": "2001:db8:1:2::/64",
-		"[2001:db8:1:2:ffff::1]:99":   "2001:db8:1:2::/64",
-		"[fe80::1%eth0]:1234":         "fe80::/64",
-		"@":                           "@", // a Unix socket
-		"":                            "",
-		"pipe":                        "pipe",
-		"2001:db8::1":                 "2001:db8::/64",
-		"[fe80::1%" + strings.Repeat("x", 99) + "]:1": "fe80::/64",
-	} {
-		require.Equal(t, want, stabilityhttp.ClientIP(&http.Request{RemoteAddr: addr}), addr)
-	}
-}
-
 // Requests of all kinds at the same time: quick and slow ones, handlers that panic,
 // clients that leave, deadlines that pass. At rest everything is back, and each
 // request was counted once.

@@ -27,7 +27,8 @@ type visit struct {
 	w       http.ResponseWriter
 	r       *http.Request
 	next    http.Handler
-	limiter *ratelimit.Limiter
+	network *ratelimit.Limiter // of the client's network; nil: there is none
+	limiter *ratelimit.Limiter // of the client; nil: there is none, or it was not asked yet
 
 	arrived  time.Time
 	theirs   time.Time   // the deadline that the client asked for, where it is the one in force
@@ -152,13 +153,28 @@ func (v *visit) enter() error {
 	if err := v.inTime(); err != nil { // before anything is taken or waited for
 		return err
 	}
-	return v.limiter.Run(v, func(ctx context.Context) error {
-		if v.h.cfg.Bulkhead == nil {
-			return v.begin(ctx)
+	if v.h.cfg.RateLimit == nil && v.h.cfg.NetworkLimit == nil {
+		return v.pass(v)
+	}
+	client := v.h.cfg.Client(v.r)
+	if v.h.cfg.NetworkLimit != nil {
+		if network, ok := networkOf(client); ok {
+			v.network = v.h.cfg.NetworkLimit.Get(network)
 		}
-		defer v.h.saturated.look(v.h.cfg.Bulkhead)
-		return v.h.cfg.Bulkhead.Run(ctx, v.begin)
+	}
+	return v.network.Run(v, func(ctx context.Context) error {
+		v.limiter = v.h.cfg.RateLimit.Get(client) // not before: it makes a member
+		return v.limiter.Run(ctx, v.pass)
 	})
+}
+
+// pass passes the bulkhead.
+func (v *visit) pass(ctx context.Context) error {
+	if v.h.cfg.Bulkhead == nil {
+		return v.begin(ctx)
+	}
+	defer v.h.saturated.look(v.h.cfg.Bulkhead)
+	return v.h.cfg.Bulkhead.Run(ctx, v.begin)
 }
 
 // inTime returns why the request is not to be begun any more, where it is not.
@@ -247,8 +263,12 @@ func (v *visit) refuse(err error) {
 	wait := stability.RetryAfter(err)
 	if errors.Is(err, ratelimit.ErrLimited) {
 		h.limited.Add(1)
-		setExhausted(w.Header(), h.policyName(), v.limiter.Stats(), wait)
-		writeProblem(w, http.StatusTooManyRequests, problem{Type: typeQuotaExceeded, Title: titleQuotaExceeded, ViolatedPolicies: []string{h.policyName()}})
+		limiter, name := v.limiter, h.policyName()
+		if limiter == nil {
+			limiter, name = v.network, name+"-network"
+		}
+		setExhausted(w.Header(), name, limiter.Stats(), wait)
+		writeProblem(w, http.StatusTooManyRequests, problem{Type: typeQuotaExceeded, Title: titleQuotaExceeded, ViolatedPolicies: []string{name}})
 		return
 	}
 	h.full.Add(1)
