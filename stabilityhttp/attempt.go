@@ -31,12 +31,17 @@ type attempt struct {
 	outcome  stability.Outcome // of resp, as long as its body does not break
 	body     io.ReadCloser     // of resp, as it came
 	upgraded bool              // the body is the connection
+	begun    atomic.Bool       // and has brought its first byte
 	closing  atomic.Bool       // the body is being closed
 	closed   atomic.Bool       // or was
 	over     atomic.Bool       // the attempt has ended
 
 	uploadFailed atomic.Bool // by itself, or it is not as long as ContentLength says
 }
+
+// errNotAsked is what a server gets for a connection that is no longer one of HTTP, with
+// no limit to its time, where nobody asked for that.
+var errNotAsked = errors.New("stabilityhttp: status 101, and the request asked for no upgrade")
 
 // errAbandoned ends an attempt whose context ended while nobody read its body.
 var errAbandoned = errors.New("stabilityhttp: response body neither read nor closed in time")
@@ -96,6 +101,9 @@ func (a *attempt) roundTrip(reqBody io.ReadCloser) (*http.Response, error) {
 	case resp == nil:
 		closeBody(reqBody)
 		return nil, fmt.Errorf("stabilityhttp: %T returned neither a response nor an error", a.x.t.base)
+	case resp.StatusCode == http.StatusSwitchingProtocols && !upgrades(a.x.req.Header):
+		closeBody(resp.Body)
+		return nil, errNotAsked
 	}
 	return resp, nil
 }
@@ -149,13 +157,12 @@ func (a *attempt) receive(resp *http.Response) {
 	case resp.Body == http.NoBody:
 		_ = a.end(nil)
 	case resp.StatusCode == http.StatusSwitchingProtocols && isWriter(resp.Body):
-		// The end of HTTP on this connection, of its time limits, and of what a
-		// breaker can tell from it. What it takes up at the host it takes up until
-		// it is closed.
+		// The end of HTTP on this connection. What it takes up at the host it takes
+		// up until it is closed.
+		a.tell()
 		a.upgraded = true
-		a.clock.stop()
 		resp.Body = (*upgraded)(a)
-		a.passes.leave(&a.clock, breakerGate, nil)
+		a.clock.upgrade()
 	default:
 		a.tell()
 		resp.Body = (*body)(a)
@@ -200,7 +207,7 @@ func (a *attempt) leave(err error) {
 	}()
 	switch {
 	case err == stability.ErrNoReturn: //nolint:errorlint // The sentinel itself.
-	case a.upgraded:
+	case a.upgraded && err == nil:
 		outcome, verdict = stability.Success, nil
 	default:
 		outcome = a.judge(err)

@@ -31,6 +31,7 @@ type clock struct {
 	parent   context.Context // it ends when that does
 	limit    time.Duration   // when the timer ends the context; 0: it does not, the parent may
 	hurried  bool            // limit is not that of the call
+	upgraded bool            // the connection is the caller's
 	answered bool            // the headers have come
 	resting  *upload         // it waits for the caller to go on with this
 	stalled  bool            // it ended while it did
@@ -135,7 +136,7 @@ func (c *clock) run(now time.Duration) {
 
 // hook waits for the parent.
 func (c *clock) hook() {
-	if c.parent.Done() != nil {
+	if c.parent.Done() != nil && !c.upgraded {
 		c.unhook = context.AfterFunc(c.parent, c.parentEnded)
 	}
 }
@@ -145,7 +146,7 @@ func (c *clock) hook() {
 func (c *clock) adopt(parent context.Context) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.err != nil || c.parent.Err() != nil || c.unhook != nil && !c.unhook() {
+	if c.err != nil || !c.upgraded && (c.parent.Err() != nil || c.unhook != nil && !c.unhook()) {
 		return false
 	}
 	c.parent, c.unhook = parent, nil
@@ -285,11 +286,23 @@ func (c *clock) isRead() bool {
 	return c.reading > 0
 }
 
-// stop leaves the context to its parent.
+// upgrade lets the context end with neither its parent nor a deadline, but only with the
+// connection, which is the caller's now.
+func (c *clock) upgrade() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.answered, c.waiting, c.resting, c.limit, c.upgraded = true, false, nil, 0, true
+	if c.unhook != nil {
+		c.unhook()
+		c.unhook = nil
+	}
+}
+
+// stop ends all limits to the time of an upgraded connection.
 func (c *clock) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.answered, c.waiting, c.limit = true, false, 0
+	c.waiting, c.patience = false, 0
 }
 
 // wind sets the timer to the next moment at which the clock may have to end.
@@ -363,6 +376,7 @@ func (c *clock) endLocked(err error, by cause) {
 		c.timer.Stop()
 	}
 	hooks, unhook, unread := c.hooks, c.unhook, c.answered && c.reading == 0
+	upgraded := c.upgraded && by == byPatience
 	c.hooks = nil
 	resting := c.resting
 	c.stalled = resting != nil && by != byAttempt
@@ -377,6 +391,9 @@ func (c *clock) endLocked(err error, by cause) {
 	// A base may wait for a Read that does not look at the context.
 	if resting != nil {
 		go resting.Close() //nolint:errcheck // Nobody is there to hear of it.
+	}
+	if upgraded {
+		_ = c.owner.closeBase() // which ends the Read
 	}
 	if unread {
 		c.owner.contextEnded()

@@ -80,6 +80,10 @@ type TransportConfig struct {
 	// Where none does, because the request may not be made again, the attempt is the
 	// last one, or there is no PartRetry, the default is Timeout. Without PartTimeout,
 	// it is 10s.
+	//
+	// An upgraded connection has as long for its first byte, while the caller reads. A
+	// server that speaks such a protocol and says nothing for longer needs a longer
+	// StallTimeout. From the first byte on there is no limit.
 	StallTimeout time.Duration
 	// DeadlineHeader is the name of the request header that carries the time left
 	// to the request, in milliseconds, to the server. Where the request has it
@@ -126,6 +130,11 @@ type TransportConfig struct {
 	// A base whose Protocols name HTTP/2, which needs no connection for each request, is
 	// an exception.
 	Bulkhead bulkhead.Config
+	// Upgrades configures the bulkhead that is in the place of Bulkhead for requests that
+	// ask for an upgrade of their connection, to a WebSocket for instance. Such a
+	// connection holds its permit until it is closed, and would otherwise take one from
+	// the requests that come after. Default a Limit of 1000, without a Queue.
+	Upgrades bulkhead.Config
 	// Breaker configures the breaker of each host. A call ends for it with the headers
 	// of the response: a probe has succeeded or failed then, and SlowCall times how long
 	// they took, the upload of the request's body included. A response that was no
@@ -185,6 +194,7 @@ func (c TransportConfig) validate() error {
 		{"Retry", PartRetry, "PartRetry", !reflect.ValueOf(c.Retry).IsZero()},
 		{"Retryable", PartRetry, "PartRetry", c.Retryable != nil},
 		{"Bulkhead", PartBulkhead, "PartBulkhead", !reflect.ValueOf(c.Bulkhead).IsZero()},
+		{"Upgrades", PartBulkhead, "PartBulkhead", !reflect.ValueOf(c.Upgrades).IsZero()},
 		{"Breaker", PartBreaker, "PartBreaker", !reflect.ValueOf(c.Breaker).IsZero()},
 	} {
 		if field.configured && !c.on(field.part) {
@@ -214,6 +224,8 @@ func (c TransportConfig) validate() error {
 		return errors.New("RateLimit.Classify is not asked: set TransportConfig.Classify")
 	case c.Bulkhead.Classify != nil:
 		return errors.New("Bulkhead.Classify is not asked: set TransportConfig.Classify")
+	case c.Upgrades.Classify != nil:
+		return errors.New("Upgrades.Classify is not asked: set TransportConfig.Classify")
 	case c.Breaker.Classify != nil:
 		return errors.New("Breaker.Classify is not asked: set TransportConfig.Classify")
 	}
@@ -238,6 +250,7 @@ func (c TransportConfig) validate() error {
 	}{
 		{PartRetry, "Retry", d.Retry.Validate()},
 		{PartBulkhead, "Bulkhead", d.Bulkhead.Validate()},
+		{PartBulkhead, "Upgrades", d.Upgrades.Validate()},
 		{PartBreaker, "Breaker", d.Breaker.Validate()},
 	} {
 		if part.err != nil && c.on(part.part) {
@@ -262,6 +275,7 @@ func (c TransportConfig) contradiction() error {
 			{"Hedge.MaxDelay", c.hedge().MaxDelay},
 			{"RateLimit.MaxWait", c.RateLimit.MaxWait},
 			{"Bulkhead.MaxWait", c.Bulkhead.MaxWait},
+			{"Upgrades.MaxWait", c.Upgrades.MaxWait},
 			{"Breaker.SlowCall", c.Breaker.SlowCall},
 		} {
 			if field.value > c.Timeout {
@@ -326,10 +340,13 @@ func (c TransportConfig) withDefaults() TransportConfig {
 	orDefault(&c.Retry.Name, c.Name)
 	orDefault(&c.RateLimit.Name, c.Name)
 	orDefault(&c.Bulkhead.Name, c.Name)
+	orDefault(&c.Upgrades.Name, strings.TrimSpace(c.Bulkhead.Name+" upgrades")) // which is another policy
+	orDefault(&c.Upgrades.Limit, 1000)
 	orDefault(&c.Breaker.Name, c.Name)
 	orDefault(&c.Retry.MeterProvider, c.MeterProvider)
 	orDefault(&c.RateLimit.MeterProvider, c.MeterProvider)
 	orDefault(&c.Bulkhead.MeterProvider, c.MeterProvider)
+	orDefault(&c.Upgrades.MeterProvider, c.Bulkhead.MeterProvider)
 	orDefault(&c.Breaker.MeterProvider, c.MeterProvider)
 	orDefault(&c.Breaker.Logger, c.Logger)
 	return c

@@ -278,13 +278,13 @@ func TestUpgradeOutlivesItsRequest(t *testing.T) {
 				require.Equal(t, http.StatusSwitchingProtocols, resp.StatusCode)
 				conn := resp.Body.(io.ReadWriteCloser)
 				for range 3 {
-					time.Sleep(time.Hour)
 					_, err = io.WriteString(conn, "hello")
 					require.NoError(t, err)
 					buf := make([]byte, 5)
 					_, err = io.ReadFull(conn, buf)
 					require.NoError(t, err)
 					require.Equal(t, "hello", string(buf))
+					time.Sleep(time.Hour)
 				}
 				require.NoError(t, conn.Close())
 				synctest.Wait()

@@ -20,10 +20,16 @@ func asksForUpgrade(r *http.Request) bool {
 	if r.Method == http.MethodConnect {
 		return true
 	}
-	if r.Header["Upgrade"] == nil {
+	return upgrades(r.Header)
+}
+
+// upgrades reports whether the header of a request asks for another protocol on its
+// connection (RFC 9110, section 7.8).
+func upgrades(h http.Header) bool {
+	if h["Upgrade"] == nil {
 		return false
 	}
-	for _, value := range r.Header["Connection"] {
+	for _, value := range h["Connection"] {
 		for token := range strings.SplitSeq(value, ",") {
 			if strings.EqualFold(strings.Trim(token, " \t"), "upgrade") {
 				return true

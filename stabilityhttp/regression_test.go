@@ -350,10 +350,19 @@ func TestUpgradedConnectionIsClosedByHalves(t *testing.T) {
 	upgraded := stabilityhttp.NewTransport(roundTripper(func(*http.Request) (*http.Response, error) {
 		return &http.Response{StatusCode: http.StatusSwitchingProtocols, Body: new(connection)}, nil
 	}), gatesOnly)
-	resp, err := upgraded.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil))
+	resp, err := upgraded.RoundTrip(newUpgrade(t, "count"))
 	require.NoError(t, err)
 	require.ErrorIs(t, resp.Body.(interface{ CloseWrite() error }).CloseWrite(), http.ErrNotSupported)
 	require.NoError(t, resp.Body.Close())
+}
+
+// newUpgrade returns a request for an upgrade.
+func newUpgrade(t testing.TB, protocol string) *http.Request {
+	t.Helper()
+	req := newRequest(t, http.MethodGet, bubbleURL, nil)
+	req.Header.Set("Connection", "Upgrade")
+	req.Header.Set("Upgrade", protocol)
+	return req
 }
 
 type connection struct{ closed bool }
@@ -573,7 +582,7 @@ func TestPanicAfterTheResponse(t *testing.T) {
 			require.Error(t, err)
 			time.Sleep(10 * time.Second)
 			conn = new(connection)
-			require.Panics(t, func() { _, _ = rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil)) }) //nolint:bodyclose // There is none.
+			require.Panics(t, func() { _, _ = rt.RoundTrip(newUpgrade(t, "echo")) }) //nolint:bodyclose // There is none.
 			require.True(t, conn.closed)
 			require.Zero(t, rt.Gates(key(t, bubbleURL)).Bulkhead.Stats().InUse)
 		})

@@ -147,7 +147,7 @@ func TestContextOfAnAttempt(t *testing.T) {
 					context.AfterFunc(ctx, func() {}) // as net/http does; it sets the timer
 					return &http.Response{StatusCode: c.status, Body: c.body}, nil
 				}), gatesOnly)
-				resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil))
+				resp, err := rt.RoundTrip(newUpgrade(t, "echo"))
 				require.NoError(t, err)
 				if c.alive > 0 {
 					time.Sleep(c.alive)
@@ -380,8 +380,8 @@ func TestRedirects(t *testing.T) {
 	requireCalls(t, rt, url, stability.Calls{Succeeded: 3})
 }
 
-// An upgraded connection can be written, has no time limits, holds its permit and
-// tells the breaker nothing more.
+// An upgraded connection can be written, has no time limits, and holds a permit that is
+// not one of the other requests'.
 //
 // Contract: 37
 func TestUpgrade(t *testing.T) {
@@ -397,10 +397,7 @@ func TestUpgrade(t *testing.T) {
 		_, _ = io.Copy(conn, rw)
 	}, func(t *testing.T, c *http.Client, rt *stabilityhttp.Transport) {
 		ctx, cancel := context.WithCancel(t.Context())
-		req := newRequest(t, http.MethodGet, bubbleURL, nil).WithContext(ctx)
-		req.Header.Set("Connection", "Upgrade")
-		req.Header.Set("Upgrade", "echo")
-		resp, err := c.Do(req)
+		resp, err := c.Do(newUpgrade(t, "echo").WithContext(ctx))
 		require.NoError(t, err)
 		cancel() // as those do who dial with a context
 		conn, ok := resp.Body.(io.ReadWriteCloser)
@@ -415,11 +412,14 @@ func TestUpgrade(t *testing.T) {
 			require.Equal(t, "hello", string(echo))
 		}
 		gates := rt.Gates("upstream.test:80")
-		require.Equal(t, 1, gates.Bulkhead.Stats().InUse)
-		require.EqualValues(t, 1, gates.Breaker.Stats().Succeeded)
+		require.Zero(t, gates.Bulkhead.Stats().InUse)
+		require.Equal(t, 1, gates.Upgrades.Stats().InUse)
+		require.Equal(t, 1, rt.Stats().Upgrades.InUse)
 		require.NoError(t, conn.Close())
 		_ = conn.Close()
-		requireCalls(t, rt, bubbleURL, stability.Calls{Succeeded: 1})
+		require.Equal(t, stability.Calls{Succeeded: 1}, gates.Breaker.Stats().Calls)
+		require.Equal(t, stability.Calls{Succeeded: 1}, gates.Upgrades.Stats().Calls)
+		require.Zero(t, gates.Upgrades.Stats().InUse)
 	})
 }
 

@@ -16,6 +16,8 @@ type Gates struct {
 	RateLimit *ratelimit.Limiter
 	// Bulkhead is of TransportConfig.Bulkhead.
 	Bulkhead *bulkhead.Bulkhead
+	// Upgrades is of TransportConfig.Upgrades; nil before there was any upgrade.
+	Upgrades *bulkhead.Bulkhead
 	// Breaker is of TransportConfig.Breaker.
 	Breaker *breaker.Breaker
 }
@@ -27,7 +29,7 @@ func (t *Transport) Gates(key string) Gates {
 	if t == nil {
 		return Gates{}
 	}
-	return Gates{t.limiters.Get(key), t.bulkheads.Get(key), t.breakers.Get(key)}
+	return Gates{t.limiters.Get(key), t.bulkheads.Get(key), t.upgrades.value.Load().Get(key), t.breakers.Get(key)}
 }
 
 // TransportStats is what a [Transport] is doing and has done, over all hosts.
@@ -46,6 +48,8 @@ type TransportStats struct {
 	RateLimit ratelimit.Stats
 	// Bulkhead is the sum over all hosts.
 	Bulkhead bulkhead.Stats
+	// Upgrades is the same for the bulkheads of upgraded connections.
+	Upgrades bulkhead.Stats
 	// Breaker is the sum over all hosts, and how many hosts are in each state.
 	Breaker breaker.GroupStats
 }
@@ -61,6 +65,7 @@ func (t *Transport) Stats() TransportStats {
 		Attempts:  t.limits.stats(),
 		RateLimit: t.limiters.Stats(),
 		Bulkhead:  t.bulkheads.Stats(),
+		Upgrades:  t.upgrades.value.Load().Stats(),
 		Breaker:   t.breakers.Stats(),
 	}
 }

@@ -3,6 +3,8 @@ package stabilityhttp
 import (
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -21,7 +23,8 @@ import (
 //     included;
 //   - the retry, which makes again what may be made again, within a budget;
 //   - the hedge, where there is one, which sends a slow request once more;
-//   - the quota, the rate limit, the bulkhead and the breaker of its host;
+//   - the quota, the rate limit, the bulkhead and the breaker of its host. Requests for
+//     an upgrade have a bulkhead of their own;
 //   - the stall timeout: a bound on waiting for the server at a stretch;
 //   - the base [http.RoundTripper].
 //
@@ -33,9 +36,11 @@ import (
 // headers were. Close without reading is not: the server
 // answered, and the caller did not care for the rest; of that, Close reads a little,
 // for up to 10ms, so that the connection can be used again. A body that is neither
-// read nor closed gives everything back when its context ends. A connection
-// upgraded with status 101 is the caller's, without time limits; it holds its
-// permit until it is closed.
+// read nor closed gives everything back when its context ends.
+//
+// A connection upgraded with status 101 is the caller's from its first byte on, without
+// time limits; it holds its permit until it is closed. A 101 to a request that has not
+// asked for an upgrade, with the fields Connection and Upgrade, is an error.
 //
 // Requests with other schemes than http and https go to the base as they are.
 //
@@ -59,6 +64,7 @@ type Transport struct {
 	quotas      *quotas
 	limiters    *ratelimit.Group
 	bulkheads   *bulkhead.Group
+	upgrades    lazy[bulkhead.Group] // most clients never ask for one
 	breakers    *breaker.Group
 }
 
@@ -181,12 +187,34 @@ func (t *Transport) CloseIdleConnections() {
 
 // gates returns the gates of a request with that key.
 func (t *Transport) gates(key string, req *http.Request) [gates]stability.Admitter {
+	bulkheads := t.bulkheads
+	if bulkheads != nil && upgrades(req.Header) {
+		bulkheads = t.upgrades.get(func() *bulkhead.Group { return bulkhead.NewGroup(t.cfg.Upgrades, t.cfg.Keys) })
+	}
 	return [gates]stability.Admitter{
 		quotaGate:     t.quotas.get(key, req),
 		rateLimitGate: t.limiters.Get(key),
-		bulkheadGate:  t.bulkheads.Get(key),
+		bulkheadGate:  bulkheads.Get(key),
 		breakerGate:   t.breakers.Get(key),
 	}
+}
+
+// A lazy value is made when it is first needed.
+type lazy[T any] struct {
+	mu    sync.Mutex
+	value atomic.Pointer[T]
+}
+
+func (l *lazy[T]) get(create func() *T) *T {
+	if v := l.value.Load(); v != nil {
+		return v
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.value.Load() == nil {
+		l.value.Store(create())
+	}
+	return l.value.Load()
 }
 
 // timeLeft is formatDeadline without an allocation for the one value that most

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"strings"
@@ -22,6 +23,7 @@ import (
 	"github.com/crumplezone/stability/ratelimit"
 	"github.com/crumplezone/stability/retry"
 	"github.com/crumplezone/stability/stabilityhttp"
+	"github.com/crumplezone/stability/timeout"
 )
 
 // A server that can do 100 requests a second got 250, refused the others with 503 and
@@ -550,5 +552,99 @@ func TestRequestWithinAProbe(t *testing.T) {
 		require.NotNil(t, inner.Value(b))
 		require.NoError(t, resp.Body.Close())
 		require.Nil(t, inner.Value(b), "the context of a call that has ended carries nothing of it")
+	})
+}
+
+// A 101 that nobody had asked for was above every limit: a Read of its body blocked past
+// Timeout, StallTimeout and the request's context, the breaker counted a success, and a
+// hundred of them shut a host out for good.
+//
+// Contract: 14, 37
+func TestUpgradeThatNobodyAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var conns []*connection
+		rt := stabilityhttp.NewTransport(roundTripper(func(*http.Request) (*http.Response, error) {
+			conns = append(conns, new(connection))
+			return &http.Response{StatusCode: http.StatusSwitchingProtocols, Body: conns[len(conns)-1]}, nil
+		}), gatesOnly)
+		half := newUpgrade(t, "echo")
+		half.Header.Set("Connection", "keep-alive")
+		other := newUpgrade(t, "echo")
+		other.Header.Del("Upgrade")
+		for i, req := range []*http.Request{newRequest(t, http.MethodGet, bubbleURL, nil), half, other} {
+			_, err := rt.RoundTrip(req) //nolint:bodyclose // There is none.
+			require.ErrorContains(t, err, "asked for no upgrade")
+			require.True(t, conns[i].closed)
+		}
+		requireCalls(t, rt, bubbleURL, stability.Calls{Failed: 3})
+	})
+}
+
+// One that was asked for is under the stall timeout until its first byte has come.
+//
+// Contract: 35
+func TestUpgradeThatBringsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := make(chan net.Conn, 1)
+		rt := stabilityhttp.NewTransport(roundTripper(func(*http.Request) (*http.Response, error) {
+			client, conn := net.Pipe()
+			server <- conn
+			return &http.Response{StatusCode: http.StatusSwitchingProtocols, Body: client}, nil
+		}), stabilityhttp.TransportConfig{Off: stabilityhttp.PartRetry, Timeout: time.Minute, StallTimeout: 10 * time.Second})
+		dial := func() (io.ReadWriteCloser, net.Conn) {
+			resp, err := rt.RoundTrip(newUpgrade(t, "echo"))
+			require.NoError(t, err)
+			return resp.Body.(io.ReadWriteCloser), <-server
+		}
+		conn, other := dial()
+		time.Sleep(time.Hour) // which is the caller's
+		began := time.Now()
+		_, err := conn.Read(make([]byte, 1))
+		require.ErrorIs(t, err, timeout.ErrExceeded)
+		require.Equal(t, 10*time.Second, time.Since(began))
+		gates := rt.Gates("upstream.test:80")
+		require.Zero(t, gates.Upgrades.Stats().InUse, "also without Close")
+		require.Equal(t, stability.Calls{Failed: 1}, gates.Breaker.Stats().Calls)
+		_, err = other.Read(make([]byte, 1))
+		require.ErrorIs(t, err, io.EOF, "it is closed")
+		require.NoError(t, conn.Close())
+
+		conn, other = dial()
+		time.AfterFunc(9*time.Second, func() { _, _ = io.WriteString(other, "a") })
+		time.AfterFunc(time.Hour, func() { _, _ = io.WriteString(other, "b") })
+		for _, want := range []string{"a", "b"} {
+			b := make([]byte, 1)
+			_, err = conn.Read(b)
+			require.NoError(t, err)
+			require.Equal(t, want, string(b))
+		}
+		require.NoError(t, conn.Close())
+		require.Equal(t, stability.Calls{Succeeded: 1, Failed: 1}, gates.Breaker.Stats().Calls)
+	})
+}
+
+// Upgraded connections held the permits of the bulkhead for as long as they liked.
+//
+// Contract: 14
+func TestUpgradesHaveABoundOfTheirOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := gatesOnly
+		cfg.Bulkhead = bulkhead.Config{Limit: 1}
+		cfg.Upgrades = bulkhead.Config{Limit: 3}
+		rt := stabilityhttp.NewTransport(roundTripper(func(req *http.Request) (*http.Response, error) {
+			if req.Header.Get("Upgrade") == "" {
+				return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+			}
+			return &http.Response{StatusCode: http.StatusSwitchingProtocols, Body: new(connection)}, nil
+		}), cfg)
+		for range 3 {
+			resp, err := rt.RoundTrip(newUpgrade(t, "echo"))
+			require.NoError(t, err)
+			defer resp.Body.Close()
+		}
+		_, err := rt.RoundTrip(newUpgrade(t, "echo")) //nolint:bodyclose // There is none.
+		require.ErrorIs(t, err, bulkhead.ErrFull)
+		_, err = rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil)) //nolint:bodyclose // It is http.NoBody.
+		require.NoError(t, err)
 	})
 }
