@@ -20,6 +20,9 @@ func FuzzRetryAfter(f *testing.F) {
 	f.Fuzz(func(t *testing.T, value, date string, now int64) {
 		h := http.Header{"Retry-After": {value}, "Date": {date}}
 		wait, ok := parseRetryAfter(h, time.Unix(now, 0))
+		if ms, ok := parseRetryAfterMs(http.Header{RetryAfterMsHeader: {value}}); ms < 0 || ms > maxPushback || !ok && ms != 0 {
+			t.Fatalf("%q: %v, %t", value, ms, ok)
+		}
 		if wait < 0 || wait > maxPushback || !ok && wait != 0 {
 			t.Fatalf("%q: %v, %t", value, wait, ok)
 		}
@@ -54,6 +57,14 @@ func FuzzDeadlineHeader(f *testing.F) {
 		}
 		if again, ok := parseDeadline(formatDeadline(left)); !ok || again != left {
 			t.Fatalf("%q: %v is written and read as %v", value, left, again)
+		}
+		shortest, any := parseDeadlines([]string{value, "7"})
+		if !any || shortest > 7*time.Millisecond || shortest < 0 || ok && shortest > left {
+			t.Fatalf("%q and 7: %v, %t", value, shortest, any)
+		}
+		joined, _ := parseDeadlines([]string{value + ",7"})
+		if joined != shortest {
+			t.Fatalf("%q and 7: %v in two lines, %v in one", value, shortest, joined)
 		}
 	})
 }

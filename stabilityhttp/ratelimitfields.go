@@ -127,10 +127,14 @@ func (i item) integer(key string) (int64, bool) {
 // section 4.2), and reports whether all of it is well-formed. Inner Lists are
 // passed over.
 func parseList(lines []string) ([]item, bool) {
-	s := scanner{rest: strings.Join(lines, ",")}
-	if len(s.rest) > maxFieldLen {
+	length := len(lines) // and a comma after each
+	for _, line := range lines {
+		length += len(line)
+	}
+	if length > maxFieldLen { // before a copy of it is made
 		return nil, false
 	}
+	s := scanner{rest: strings.Join(lines, ",")}
 	var items []item
 	s.skip(" ")
 	for s.rest != "" {

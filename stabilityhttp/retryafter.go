@@ -58,15 +58,25 @@ func parseRetryAfter(h http.Header, now time.Time) (time.Duration, bool) {
 	if wait, ok := parseDigits(value, time.Second, maxPushback); ok {
 		return wait, true
 	}
-	at, err := http.ParseTime(value)
-	if err != nil {
+	at, ok := parseDate(value)
+	if !ok {
 		return 0, false
 	}
-	if date, err := http.ParseTime(h.Get("Date")); err == nil {
+	if date, ok := parseDate(h.Get("Date")); ok {
 		now = date
 	}
 	// Sub saturates where the difference is out of range.
 	return min(max(at.Sub(now), 0), maxPushback), true
+}
+
+// parseDate reads a date of HTTP. The longest has 33 bytes; of what is no date, package
+// time keeps several copies for its errors, however long it is.
+func parseDate(value string) (time.Time, bool) {
+	if len(value) > 64 {
+		return time.Time{}, false
+	}
+	at, err := http.ParseTime(value)
+	return at, err == nil
 }
 
 // setRetryAfter tells a client to stay away for wait, or for a second where wait is 0:
