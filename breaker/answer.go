@@ -56,11 +56,11 @@ func (a *answeredInARow) Release(ctx context.Context, answered int64, err error)
 // revoke counts a failure in place of the success that was counted at the given time of
 // the window.
 func (b *Breaker) revoke(ctx context.Context, s *stay, answered int64, err error) {
-	counts := s.window.Revoke(time.Duration(answered))
+	s.window.Revoke(time.Duration(answered))
 	if b.cfg.Consecutive > 0 {
 		s.inARow.Add(1)
 	}
-	b.judge(ctx, s, counts, err)
+	b.judge(ctx, s, err)
 }
 
 // Answered implements [stability.Answerer]: the probe has succeeded, unless it is slow.

@@ -172,6 +172,7 @@ func (b *Breaker) refusal(retryAfter time.Duration) *stability.Rejection {
 
 // settleClosed counts a call that s admitted while it was closed, and that ended in err.
 func (b *Breaker) settleClosed(ctx context.Context, s *stay, outcome stability.Outcome, slow bool, err error) {
+	var counts window.Counts
 	switch {
 	case outcome == stability.Ignored:
 		return
@@ -183,23 +184,22 @@ func (b *Breaker) settleClosed(ctx context.Context, s *stay, outcome stability.O
 			s.window.Success()
 			return
 		}
-		b.judge(ctx, s, s.window.SlowSuccess(), nil)
+		counts, err = s.window.SlowSuccess(), nil
 	default:
-		counts := s.window.Failure(slow)
+		counts = s.window.Failure(slow)
 		if b.cfg.Consecutive > 0 {
 			s.inARow.Add(1)
 		}
-		b.judge(ctx, s, counts, err)
+	}
+	if b.cause(s, counts) != "" {
+		b.judge(ctx, s, err)
 	}
 }
 
 // judge opens the breaker where the counts of s, to which a call that ended in err has
-// just been added, say so.
-func (b *Breaker) judge(ctx context.Context, s *stay, counts window.Counts, err error) {
-	if b.cause(s, counts) == "" {
-		return
-	}
-	counts = s.window.Counts() // with the successes of the present step
+// just been added, say so, with the successes of the present step.
+func (b *Breaker) judge(ctx context.Context, s *stay, err error) {
+	counts := s.window.Counts()
 	cause := b.cause(s, counts)
 	if cause == "" {
 		return

@@ -71,8 +71,8 @@ func (w *Window) SlowSuccess() Counts { return w.count(Counts{Successes: 1, Slow
 func (w *Window) Now() time.Duration { return w.steps.Now() }
 
 // Revoke counts a failure in place of a success that was counted at the given time, or
-// besides where the window has moved past that one. It returns the counts.
-func (w *Window) Revoke(success time.Duration) Counts {
+// besides where the window has moved past that one.
+func (w *Window) Revoke(success time.Duration) {
 	now := w.steps.Now()
 	w.steps.Lock()
 	defer w.steps.Unlock()
@@ -87,7 +87,6 @@ func (w *Window) Revoke(success time.Duration) Counts {
 	}
 	w.buckets[w.current].Failures++
 	w.sum.Failures++
-	return w.sum
 }
 
 func (w *Window) count(c Counts) Counts {
