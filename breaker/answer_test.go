@@ -2,6 +2,7 @@ package breaker_test
 
 import (
 	"context"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -161,4 +162,47 @@ func TestObserverIsAnswered(t *testing.T) {
 		require.Equal(t, breaker.Open, b.State())
 		require.Equal(t, stability.Calls{Succeeded: 1, Failed: 1}, b.Stats().Calls)
 	})
+}
+
+// The listener that hears of the answer may do what it likes with the call and the breaker.
+//
+// Contract: 10, 48
+func TestListenerDuringTheAnswer(t *testing.T) {
+	for name, listener := range map[string]func(*breaker.Breaker, *stability.Pass){
+		"ends the call":           func(_ *breaker.Breaker, p *stability.Pass) { _ = p.Done(nil) },
+		"ends the call, failed":   func(_ *breaker.Breaker, p *stability.Pass) { _ = p.Done(errCall) },
+		"answers again":           func(_ *breaker.Breaker, p *stability.Pass) { p.Answered() },
+		"calls within the call":   func(b *breaker.Breaker, p *stability.Pass) { _ = b.Run(p.Context(), ok) },
+		"resets":                  func(b *breaker.Breaker, _ *stability.Pass) { b.Reset() },
+		"forces open, then lets":  func(b *breaker.Breaker, _ *stability.Pass) { b.ForceOpen(); b.Auto() },
+		"panics":                  func(*breaker.Breaker, *stability.Pass) { panic("listener") },
+		"exits":                   func(*breaker.Breaker, *stability.Pass) { runtime.Goexit() },
+		"ends the call and exits": func(_ *breaker.Breaker, p *stability.Pass) { _ = p.Done(nil); runtime.Goexit() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var b *breaker.Breaker
+				var pass *stability.Pass
+				b = probing(t, breaker.Config{MinCalls: 3, Consecutive: 3, OnChange: func(c breaker.Change) {
+					if c.Cause == breaker.CauseProbesSucceeded {
+						listener(b, pass)
+					}
+				}})
+				var err error
+				pass, err = b.Enter(t.Context())
+				require.NoError(t, err)
+				exit(func(func()) {
+					defer func() { _ = recover() }()
+					pass.Answered()
+				})
+				_ = pass.Done(nil)
+				_ = pass.Done(errCall)
+				require.Equal(t, breaker.Closed, b.State())
+				require.Zero(t, b.Stats().Probing)
+				calls := b.Stats().Calls
+				require.Contains(t, []int64{4, 5}, calls.Started(), "three that opened it, the probe, and perhaps one within: %+v", calls)
+				require.NoError(t, b.Run(t.Context(), ok))
+			})
+		})
+	}
 }

@@ -288,7 +288,7 @@ func (m *model) check(t require.TestingT, b *breaker.Breaker, by *time.Duration)
 	} else {
 		require.Zero(t, stats.RetryAfter)
 	}
-	if since != m.due { // which may not be known, but that it is over
+	if !since.Equal(m.due) { // which may not be known, but that it is over
 		require.Equal(t, since, stats.Since)
 	}
 	if state == breaker.Closed {

@@ -15,9 +15,9 @@ import (
 	"github.com/crumplezone/stability/breaker"
 )
 
-// A hundred thousand calls that end in every way, and some hands on the switches: at
-// rest nothing is under way, nothing was counted twice or not at all, no change was
-// told twice or out of order, and the breaker recovers.
+// A hundred thousand calls that end in every way, are answered before, and make others,
+// and some hands on the switches: at rest nothing is under way, nothing was counted twice
+// or not at all, no change was told twice or out of order, and the breaker recovers.
 //
 // Contract: 1, 2, 3, 10, 12, 44
 func TestStorm(t *testing.T) {
@@ -82,13 +82,62 @@ func storm(t *testing.T, cfg breaker.Config) {
 			return nil
 		})
 	}
+	// stream is a call that is answered before it ends, or not, and makes others in its
+	// course, and afterwards.
+	stream := func(goexit func()) {
+		safely := func(f func()) {
+			defer func() {
+				if _, ok := recover().(breaker.Change); ok {
+					thrown.Add(1)
+				}
+			}()
+			f()
+		}
+		var pass *stability.Pass
+		safely(func() { pass, _ = b.Enter(context.Background()) })
+		if pass == nil {
+			return
+		}
+		began.Add(1)
+		inner := func() {
+			asked.Add(1)
+			_ = b.Run(pass.Context(), func(context.Context) error {
+				began.Add(1)
+				time.Sleep(rand.N(10 * time.Millisecond))
+				if rand.IntN(2) == 0 {
+					return errCall
+				}
+				return nil
+			})
+		}
+		defer safely(inner)
+		defer func() {
+			safely(func() { _ = pass.Done([]error{nil, nil, errCall, stability.ErrRejected}[rand.IntN(4)]) })
+		}()
+		for range 3 {
+			time.Sleep(rand.N(10 * time.Millisecond))
+			switch rand.IntN(3) {
+			case 0:
+				safely(pass.Answered)
+			case 1:
+				safely(inner)
+			}
+		}
+		if rand.IntN(10) == 0 {
+			goexit()
+		}
+	}
 	var wg sync.WaitGroup
-	for range goroutines {
+	for i := range goroutines {
 		wg.Go(func() {
 			for range each {
 				time.Sleep(rand.N(500 * time.Millisecond))
 				asked.Add(1)
-				exit(call)
+				if i%2 == 0 {
+					exit(call)
+				} else {
+					exit(stream)
+				}
 			}
 		})
 	}
@@ -129,4 +178,42 @@ func storm(t *testing.T, cfg breaker.Config) {
 	}
 	require.Equal(t, breaker.Closed, b.State())
 	require.NoError(t, b.Run(t.Context(), ok))
+}
+
+// A hundred thousand calls in the course of one probe, and as many beside it.
+//
+// Contract: 4, 49
+func TestStormWithinAProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const goroutines = 100_000
+		b := probing(t, breaker.Config{})
+		probe, err := b.Enter(t.Context())
+		require.NoError(t, err)
+		var wg sync.WaitGroup
+		for i := range goroutines {
+			wg.Go(func() {
+				time.Sleep(rand.N(time.Millisecond))
+				err := b.Run(probe.Context(), func(context.Context) error {
+					if i%2 == 0 {
+						return errCall
+					}
+					return nil
+				})
+				if stability.Rejected(err) {
+					t.Error("an inner call was refused")
+				}
+			})
+			wg.Go(func() {
+				time.Sleep(rand.N(time.Millisecond))
+				if b.Run(context.Background(), ok) == nil {
+					t.Error("an outer call passed")
+				}
+			})
+		}
+		wg.Wait()
+		require.Equal(t, breaker.HalfOpen, b.State())
+		require.NoError(t, probe.Done(nil))
+		require.Equal(t, breaker.Closed, b.State())
+		require.Equal(t, stability.Calls{Succeeded: goroutines/2 + 1, Failed: goroutines/2 + 1, Rejected: goroutines}, b.Stats().Calls)
+	})
 }
