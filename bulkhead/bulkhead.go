@@ -10,7 +10,6 @@ package bulkhead
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -19,12 +18,28 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/check"
+	"github.com/crumplezone/stability/internal/ended"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
 
-// ErrFull is the Reason of every refusal: no permit was free, and the queue was
-// full, or the call could not get a permit in the time that it had.
-var ErrFull = errors.New("bulkhead: full")
+// ErrFull is what every refusal is: errors.Is finds it in each. It is itself the Reason
+// where no permit was free and no call may wait for one. The other Reasons wrap it and
+// say what happened: the queue was full too, no permit came free within MaxWait, the time
+// left was too short ([ErrNoTime]), or the call's context ended while it waited, whose
+// error errors.Is finds as well.
+var ErrFull = stability.NewReason("bulkhead: full")
+
+// ErrNoTime is the Reason of a call that was refused because it could hardly have ended
+// before its deadline any more, had it waited, or had it started after it waited.
+// errors.Is finds [ErrFull] in it.
+var ErrNoTime = fmt.Errorf("%w: too little time left to wait and to work", ErrFull)
+
+var (
+	errQueueFull = fmt.Errorf("%w, and so is its queue", ErrFull)
+	errWaited    = fmt.Errorf("%w: no permit came free within MaxWait", ErrFull)
+	errLongWait  = fmt.Errorf("%w: the wait would be longer than MaxWait", ErrFull)
+)
 
 const policy = "bulkhead"
 
@@ -53,22 +68,16 @@ type Config struct {
 	MeterProvider metric.MeterProvider
 }
 
-// Validate reports the first field that is not usable, as the error that [New]
-// panics with.
+// Validate returns all that is not usable, each with the field and its value: the error
+// that [New] panics with.
 func (c Config) Validate() error {
-	switch {
-	case c.Limit <= 0:
-		return errors.New("bulkhead: Config.Limit must be positive")
-	case c.Limit > maxLimit:
-		return fmt.Errorf("bulkhead: Config.Limit must be at most %d", maxLimit)
-	case c.Queue < 0:
-		return errors.New("bulkhead: Config.Queue must not be negative")
-	case c.MaxWait < 0:
-		return errors.New("bulkhead: Config.MaxWait must not be negative")
-	case c.MaxWait > 0 && c.Queue == 0:
-		return errors.New("bulkhead: Config.MaxWait needs a Config.Queue to wait in")
-	}
-	return nil
+	p := check.Of("bulkhead: Config")
+	p.If(c.Limit <= 0, "Limit", c.Limit, "must be positive")
+	p.If(c.Limit > maxLimit, "Limit", c.Limit, fmt.Sprintf("must be at most %d", maxLimit))
+	p.If(c.Queue < 0, "Queue", c.Queue, "must not be negative")
+	p.If(c.MaxWait < 0, "MaxWait", c.MaxWait, "must not be negative")
+	p.If(c.MaxWait > 0 && c.Queue == 0, "MaxWait", c.MaxWait, "needs a Config.Queue to wait in")
+	return p.Err()
 }
 
 // A Bulkhead is a [stability.Gate] that lets at most Limit calls run at the same
@@ -83,14 +92,18 @@ type Bulkhead struct {
 	word    atomic.Uint64
 	limit   atomic.Uint32
 	shelves shelves
+	marked  atomic.Int32 // how many permits are held by calls with a mark
 
 	mu        sync.Mutex
 	succeeded uint64 // calls, in addition to those that word and shelves count
 	queue     queue
 	drain     drain
+	work      work
+	lowered   bool // SetLimit went as low as what was in use, which may be above limit
 
 	tally telemetry.Tally // of calls that are not counted with their permit
-	full  stability.Rejection
+	// Refusals without figures of their own, so that one costs no allocation.
+	full, queueFull, outwaited, noTime stability.Rejection
 }
 
 // The word of a Bulkhead has all that an ordinary call changes, so that its way in
@@ -128,24 +141,42 @@ func (b *Bulkhead) init(s *settings, key string) {
 	b.settings = s
 	b.tally.Sum = s.sum
 	b.limit.Store(uint32(s.cfg.Limit)) //nolint:gosec // Validate has seen it.
-	b.full = stability.Rejection{Policy: policy, Name: s.cfg.Name, Key: key, Reason: ErrFull}
+	refusal := stability.Rejection{Policy: policy, Name: s.cfg.Name, Key: key, Reason: ErrFull}
+	b.full, b.queueFull, b.outwaited, b.noTime = refusal, refusal, refusal, refusal
+	b.queueFull.Reason, b.outwaited.Reason, b.noTime.Reason = errQueueFull, errWaited, ErrNoTime
 }
 
 // Run calls fn when a permit is free, or when one became free while the call
-// waited in the queue. Otherwise it returns a [stability.Rejection] with the
-// Reason [ErrFull]; where the call's context ended while it waited, errors.Is
-// finds the context's error in it too. It blocks only in the queue, and does not
-// allocate unless it waits there, or is refused for its time.
+// waited in the queue. Otherwise it returns a [stability.Rejection] in which errors.Is
+// finds [ErrFull]. It blocks only in the queue.
 //
-// A call does not join the queue either whose wait would exceed its deadline or
-// Config.MaxWait even if the queue emptied twice as fast as lately. The RetryAfter of
-// its Rejection is that wait; others have none.
+// A call does not join the queue whose wait would exceed Config.MaxWait even if the queue
+// emptied twice as fast as lately. Nor does one that after such a wait could hardly end
+// before its deadline, going by how long calls took lately; the RetryAfter of these
+// refusals is that wait, others have none. When its turn comes, a call that the wait
+// has left too little time for its work is refused with [ErrNoTime], and its permit goes
+// to the next. A call that need not wait is never refused for its deadline, and a call
+// without one is refused for none.
+//
+// A call that comes from inside one of the bulkhead's own calls, which shows in its
+// context, takes a permit that is free, and where there is none it runs under its caller's:
+// it does not wait for itself. It holds that permit too, so that it comes back with the
+// last of the two. The exception is a caller who came while less than an eighth of the
+// permits, or less than half under much traffic, were in use: calls inside of
+// that one are like any others. There is none such among fewer than eight permits.
+//
+// Run does not allocate for a call that comes while so few permits are in use, nor for a refusal without
+// a time of its own. Otherwise it makes the one object that tells a call within the call.
 func (b *Bulkhead) Run(ctx context.Context, fn func(context.Context) error) error {
 	if b == nil {
 		return fn(ctx)
 	}
-	if err := b.acquire(ctx); err != nil {
+	m, err := b.acquire(ctx)
+	if err != nil {
 		return err
+	}
+	if m != nil {
+		return stability.Admission{Gate: m}.Run(m, fn)
 	}
 	c := call{b: b, ctx: ctx}
 	defer c.abort()
@@ -167,36 +198,59 @@ func (b *Bulkhead) Admit(ctx context.Context) (context.Context, stability.Admiss
 	if b == nil {
 		return ctx, stability.Admission{}, nil
 	}
-	if err := b.acquire(ctx); err != nil {
+	switch m, err := b.acquire(ctx); {
+	case err != nil:
 		return ctx, stability.Admission{}, err
+	case m != nil:
+		return m, stability.Admission{Gate: m}, nil
 	}
 	return ctx, stability.Admission{Gate: (*releaser)(b)}, nil
 }
 
-// acquire takes a permit, or returns why not.
-func (b *Bulkhead) acquire(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
+// acquire takes a permit, or returns why not. The call's context is the mark, where it
+// returns one.
+func (b *Bulkhead) acquire(ctx context.Context) (*mark, error) {
+	if ctx.Err() != nil {
+		return nil, ended.Err(ctx)
 	}
 	turn := b.shelves.turn.Load()
-	if turn&1 != 0 && b.shelves.take() {
-		return nil
+	if turn&1 != 0 && b.mayUseShelves() && b.shelves.take() {
+		return nil, nil
 	}
-	for collided := false; ; collided = true {
-		w := b.word.Load()
-		if uint32(w) >= b.limit.Load() { //nolint:gosec // Cuts off the count.
+	w := b.word.Load()
+	if uint32(w) < b.limit.Load()/markedFrom && b.word.CompareAndSwap(w, w+1) { //nolint:gosec // Cuts off the count.
+		return nil, nil
+	}
+	return b.acquireAmongOthers(ctx, turn)
+}
+
+// acquireAmongOthers is acquire where somebody else came at the same instant, or few
+// permits are free, or none.
+func (b *Bulkhead) acquireAmongOthers(ctx context.Context, turn uint32) (*mark, error) {
+	for {
+		w, limit := b.word.Load(), b.limit.Load()
+		if uint32(w) >= limit { //nolint:gosec // Cuts off the count.
+			break
+		}
+		if uint32(w) >= limit/markedFrom { //nolint:gosec // Cuts off the count.
+			if m := b.acquireMarked(ctx); m != nil {
+				return m, nil
+			}
 			break
 		}
 		if b.word.CompareAndSwap(w, w+1) {
-			if collided {
-				b.lend()
-			}
-			return nil
+			b.lend()
+			return nil, nil
+		}
+	}
+	if within := ctx.Value(b); within != nil {
+		if m := b.acquireWithin(ctx, within); m != nil {
+			return m, nil
 		}
 	}
 	// Where no shelf was in use since turn was read, word was the truth.
 	if b.cfg.Queue == 0 && turn&1 == 0 && b.shelves.turn.Load() == turn {
-		return b.reject(ctx, &b.full)
+		return nil, b.reject(ctx, &b.full)
 	}
 	return b.acquireSlow(ctx)
 }
@@ -274,6 +328,7 @@ func (b *Bulkhead) SetLimit(limit int) error {
 	b.mu.Lock()
 	b.reclaim()
 	b.limit.Store(uint32(limit))
+	b.lowered = int(b.word.Load()&permits) >= limit
 	b.unlock(0)
 	return nil
 }
@@ -285,6 +340,11 @@ type Stats struct {
 	InUse      int // permits in use; above Limit for a while after SetLimit lowered it
 	Queued     int // calls waiting
 	QueueLimit int // calls that may wait
+	// Work is how long half of the calls took at most that succeeded lately or ran out of
+	// time; for one of these, twice the time that it had. 0: unknown, and of a [Group].
+	// Calls are timed where there is a queue and at least an eighth of the permits are in
+	// use, and count for ten seconds or eight times as long as they took.
+	Work time.Duration
 
 	// Overflowed is how often Get of a [Group] found no room for a key; 0 of a member.
 	Overflowed int64
@@ -300,10 +360,13 @@ func (b *Bulkhead) Stats() Stats {
 	others := b.tally.Calls()
 	others.Succeeded += s.Succeeded
 	s.Calls = others
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s.Work = b.work.typical(time.Since(epoch))
 	return s
 }
 
-// now is Stats without what tally counts.
+// now is Stats without what tally counts, and without Work.
 func (b *Bulkhead) now() Stats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -326,9 +389,13 @@ func Do[T any](ctx context.Context, b *Bulkhead, fn func(context.Context) (T, er
 	if b == nil {
 		return fn(ctx)
 	}
-	if err := b.acquire(ctx); err != nil {
+	m, err := b.acquire(ctx)
+	if err != nil {
 		var zero T
 		return zero, err
+	}
+	if m != nil {
+		return stability.DoAdmitted(m, stability.Admission{Gate: m}, fn)
 	}
 	c := call{b: b, ctx: ctx}
 	defer c.abort()

@@ -6,7 +6,7 @@ import (
 	"github.com/crumplezone/stability"
 )
 
-// A call is the admission of one that Run or Do makes, kept in their frame, where
+// A call is the admission of one without a mark that Run or Do makes, kept in their frame, where
 // the way through [stability.Admission] costs as much as one of the two atomic
 // operations that the bulkhead needs (BenchmarkFree beside BenchmarkFreeAdmitted).
 // What it owes is the same: the permit comes back once, on every way out.

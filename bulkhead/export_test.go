@@ -8,21 +8,29 @@ func (b *Bulkhead) AtRest() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.reclaim()
-	return b.word.Load()&(permits|waiting) == 0 && b.queue == queue{} && b.drain == drain{}
+	return b.word.Load()&(permits|waiting) == 0 && b.queue == queue{} && b.drain == drain{} && b.marked.Load() == 0
 }
+
+// Marked is how many permits are held by calls with a mark.
+func (b *Bulkhead) Marked() int { return int(b.marked.Load()) }
 
 // LooksForWaiters reports whether a release would look for a waiter.
 func (b *Bulkhead) LooksForWaiters() bool { return b.word.Load()&waiting != 0 }
 
-// ReleaseHalfway gives a permit back, as far as a release does before it has the
+// ReleaseHalfway gives a permit of a marked call back, as far as a release does before it has the
 // lock; rest does what is left.
 func (b *Bulkhead) ReleaseHalfway() (rest func()) {
+	b.marked.Add(-1)
 	b.word.Add(^uint64(0)) // takes one away
 	return b.serve
 }
 
-// ReleaseLate gives a permit back as a release does that has seen nobody waiting.
-func (b *Bulkhead) ReleaseLate() { b.giveBack(success) }
+// ReleaseLate gives a permit of a marked call back, as a release does that has seen nobody
+// waiting.
+func (b *Bulkhead) ReleaseLate() {
+	b.marked.Add(-1)
+	b.giveBack(success)
+}
 
 // Lend begins to use shelves, as two callers that collide make it do, and reports
 // whether they are in use.

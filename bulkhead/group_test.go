@@ -95,7 +95,7 @@ func TestPointOfAGroup(t *testing.T) {
 // Contract: 41
 func TestGroupConfig(t *testing.T) {
 	good := bulkhead.Config{Limit: 1}
-	require.PanicsWithError(t, "bulkhead: Config.Limit must be positive", func() { bulkhead.NewGroup(bulkhead.Config{}, stability.Keys{}) })
+	require.PanicsWithError(t, "bulkhead: Config.Limit (0) must be positive", func() { bulkhead.NewGroup(bulkhead.Config{}, stability.Keys{}) })
 	require.PanicsWithError(t, "bulkhead: Keys.Max (-1) must not be negative", func() { bulkhead.NewGroup(good, stability.Keys{Max: -1}) })
 	require.PanicsWithError(t, "bulkhead: Keys.IdleFor (-1ns) must not be negative", func() { bulkhead.NewGroup(good, stability.Keys{IdleFor: -1}) })
 }
@@ -164,7 +164,7 @@ func TestGroupCountsForgottenMembers(t *testing.T) {
 }
 
 func TestGroupAllocatesNothingForAKnownKey(t *testing.T) {
-	g := bulkhead.NewGroup(bulkhead.Config{Limit: 1}, stability.Keys{})
+	g := bulkhead.NewGroup(bulkhead.Config{Limit: 10}, stability.Keys{})
 	g.Get("a")
 	require.Zero(t, testing.AllocsPerRun(1000, func() { _ = g.Get("a").Run(context.Background(), ok) }))
 }

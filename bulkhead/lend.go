@@ -17,10 +17,10 @@ type shelf struct {
 }
 
 // shelves lets a bulkhead with many permits and few in use be entered by all cores
-// at once. It begins when two callers collide on word, and ends before anything
-// is decided for lack of permits: whoever finds none in word, wants to queue, changes
-// the limit, or reads how many are in use, first calls reclaim, or has seen by turn that there is nothing
-// to reclaim. So nobody is refused or waits while a permit lies on a shelf, and word
+// at once. It begins when two callers collide on word, rests while more than half of the
+// permits are in use (see mark), and ends before anything is decided for lack of permits:
+// whoever finds none in word, wants to queue, changes the limit, or reads how many are in
+// use, first calls reclaim, or has seen by turn that there is nothing to reclaim. So nobody is refused or waits while a permit lies on a shelf, and word
 // alone is the truth from then on.
 //
 // Why none is lost: a release puts its permit on a shelf and then looks whether
@@ -54,7 +54,7 @@ func (s *shelves) take() bool {
 // and it has room.
 func (b *Bulkhead) shelve(count uint64) bool {
 	all := b.shelves.inUse.Load()
-	if all == nil {
+	if all == nil || !b.mayUseShelves() {
 		return false
 	}
 	shelf := &(*all)[stripe.Pick(len(*all))]

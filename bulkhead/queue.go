@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/ended"
 	"github.com/crumplezone/stability/internal/onhold"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
@@ -46,56 +47,132 @@ func (q *queue) join() <-chan struct{} {
 
 // acquireSlow takes a permit, if need be after a wait in the queue, or returns a
 // Rejection.
-func (b *Bulkhead) acquireSlow(ctx context.Context) error {
-	patience := b.cfg.MaxWait // 0: without end
-	if deadline, ok := ctx.Deadline(); ok {
-		if left := time.Until(deadline); patience == 0 || left < patience {
-			patience = left
-			if left <= 0 { // passed, though the context's timer has not fired yet
-				return b.reject(ctx, b.refusal(context.DeadlineExceeded))
-			}
+func (b *Bulkhead) acquireSlow(ctx context.Context) (*mark, error) {
+	// What the context is asked for may be a user's code, and panic. Before the wait it is
+	// asked while nothing is taken.
+	done := ctx.Done()
+	deadline, limited := ctx.Deadline()
+	s := stay{timed: b.waited.Enabled(ctx), had: forever, until: forever}
+	if limited || s.timed {
+		s.began = time.Since(epoch)
+	}
+	if limited {
+		if s.had = time.Until(deadline); s.had <= 0 { // though the context's timer has not fired yet
+			return nil, b.reject(ctx, b.refusal(context.DeadlineExceeded))
 		}
+		s.until = after(s.began, s.had)
 	}
-	var began time.Time
-	timed := b.waited.Enabled(ctx) // else nobody wants the clock read
-	if timed {
-		began = time.Now()
-	}
+	defer onhold.Begin(ctx).End()
 
 	b.mu.Lock()
 	b.reclaim()
 	if b.queue.len == 0 && b.acquireOrFlag() {
+		b.marked.Add(1)
 		b.mu.Unlock()
-		return nil
+		return b.newMark(ctx), nil
 	}
-	if b.queue.len >= b.cfg.Queue {
+	if r := b.turnAway(s); r != nil {
+		b.rest() // where nobody waits, the flag was set for this call
 		b.mu.Unlock()
-		return b.reject(ctx, &b.full)
-	}
-	if patience > 0 {
-		if wait := b.drain.estimate(b.queue.len + 1); wait > patience {
-			b.mu.Unlock()
-			r := b.full
-			r.RetryAfter = wait
-			return b.reject(ctx, &r)
-		}
+		return nil, b.reject(ctx, r)
 	}
 	granted := b.queue.join()
-	b.mu.Unlock()
-	defer onhold.Begin(ctx).End()
-	if patience == 0 && !timed && ctx.Done() == nil {
-		<-granted // there is nothing else to look out for
+	if b.stuck(int(b.word.Load() & permits)) { //nolint:gosec // It has no more bits.
+		b.unlock(0)
+	} else {
+		b.mu.Unlock()
+	}
+	if b.leaves(done, granted) {
+		return nil, b.leave(ctx, s)
+	}
+	return b.start(ctx, s)
+}
+
+// A stay is what is known of a call that waits.
+type stay struct {
+	began, until time.Duration // since epoch: when it came, and its deadline
+	had          time.Duration // until then; forever, as until is, where it has none
+	timed        bool          // the wait is reported
+}
+
+// turnAway returns why a call may not join the queue, or nil. The caller holds mu.
+func (b *Bulkhead) turnAway(s stay) *stability.Rejection {
+	switch {
+	case b.cfg.Queue == 0:
+		return &b.full
+	case b.queue.len >= b.cfg.Queue:
+		return &b.queueFull
+	case s.had == forever && b.cfg.MaxWait == 0:
 		return nil
 	}
+	wait := b.drain.estimate(b.queue.len + 1)
+	if 0 < b.drain.granted && b.drain.readings < minReadings {
+		// The queue moves, and no more is known of it. Little's law: as many calls as there
+		// are permits end in the time that one takes.
+		now := s.began
+		if s.had == forever {
+			now = time.Since(epoch)
+		}
+		wait = optimistic(b.work.typical(now), float64(b.queue.len)/float64(b.limit.Load()))
+	}
+	var reason error
+	switch {
+	case wait > s.had, b.work.costs(wait, s.had, s.began, false):
+		reason = ErrNoTime
+	case b.cfg.MaxWait > 0 && wait > b.cfg.MaxWait:
+		reason = errLongWait
+	default:
+		return nil
+	}
+	r := b.full
+	r.Reason, r.RetryAfter = reason, wait
+	return &r
+}
 
-	err := b.wait(ctx, granted)
-	if timed {
-		b.waited.Record(ctx, time.Since(began).Seconds(), b.attrs)
+// start is the way on of a call that was granted a permit after a wait.
+func (b *Bulkhead) start(ctx context.Context, s stay) (*mark, error) {
+	taken := false
+	defer func() {
+		if !taken { // also where the context panics
+			b.marked.Add(-1)
+			b.release(0)
+		}
+	}()
+	m := b.newMark(ctx)
+	m.measured = b.samples()
+	if m.measured || s.timed || s.had != forever {
+		m.began, m.until = time.Since(epoch), s.until
 	}
-	if err != nil {
-		return b.reject(ctx, err)
+	if s.timed {
+		b.waited.Record(ctx, (m.began - s.began).Seconds(), b.attrs)
 	}
-	return nil
+	// A call whose context has ended must not start all the same; one that only ran
+	// out of MaxWait takes what it was given.
+	if err := ctx.Err(); err != nil {
+		return nil, b.reject(ctx, b.refusal(ended.With(ctx, err)))
+	}
+	if s.had != forever {
+		b.mu.Lock()
+		strict := b.queue.len > 0 && b.drain.granted >= strictAfter*int(b.limit.Load())
+		late := m.began >= s.until || b.work.costs(m.began-s.began, s.had, m.began, strict)
+		b.mu.Unlock()
+		if late {
+			return nil, b.reject(ctx, &b.noTime)
+		}
+	}
+	taken = true
+	return m, nil
+}
+
+// leave is the end of a call that waited in vain.
+func (b *Bulkhead) leave(ctx context.Context, s stay) error {
+	if s.timed {
+		b.waited.Record(ctx, (time.Since(epoch) - s.began).Seconds(), b.attrs)
+	}
+	if err := ctx.Err(); err != nil {
+		return b.reject(ctx, b.refusal(ended.With(ctx, err)))
+	}
+	return b.reject(ctx, &b.outwaited)
 }
 
 // acquireOrFlag takes a permit, or else sets the flag that makes the next release
@@ -115,41 +192,28 @@ func (b *Bulkhead) acquireOrFlag() bool {
 	}
 }
 
-// wait returns when the call has a permit, or without one when its time is over.
-func (b *Bulkhead) wait(ctx context.Context, granted <-chan struct{}) *stability.Rejection {
-	if b.leaves(ctx, granted) {
-		if err := ctx.Err(); err != nil {
-			return b.refusal(err)
-		}
-		return &b.full
-	}
-	// A call whose context has ended must not start all the same; one that only ran
-	// out of MaxWait takes what it was given.
-	if err := ctx.Err(); err != nil {
-		b.release(0)
-		return b.refusal(err)
-	}
-	return nil
-}
-
 // leaves reports, when a permit was granted or the call's time is over, whether the
 // call has left the queue without one.
-func (b *Bulkhead) leaves(ctx context.Context, granted <-chan struct{}) bool {
-	if b.cfg.MaxWait == 0 {
-		select {
-		case <-granted:
-			return false
-		case <-ctx.Done():
-		}
-	} else {
+func (b *Bulkhead) leaves(done <-chan struct{}, granted <-chan struct{}) bool {
+	switch {
+	case b.cfg.MaxWait > 0:
 		over := time.NewTimer(b.cfg.MaxWait)
 		defer over.Stop()
 		select {
 		case <-granted:
 			return false
-		case <-ctx.Done():
+		case <-done:
 		case <-over.C:
 		}
+	case done != nil:
+		select {
+		case <-granted:
+			return false
+		case <-done:
+		}
+	default:
+		<-granted // there is nothing else to look out for
+		return false
 	}
 
 	b.mu.Lock()
@@ -187,24 +251,39 @@ func (b *Bulkhead) grant(back int) (n int, granted chan<- struct{}) {
 	if b.queue.len > 0 {
 		// The flag is set: nobody takes a permit meanwhile, though some may come back,
 		// whose releases come here again.
-		n = max(min(int(b.limit.Load())-int(b.word.Load()&permits)+back, b.queue.len), 0)
+		inUse := int(b.word.Load()&permits) - back //nolint:gosec // It has no more bits.
+		n = max(min(int(b.limit.Load())-inUse, b.queue.len), 0)
+		if n == 0 && b.stuck(inUse) {
+			n = 1
+		}
 	}
 	if n != back { // mostly one came back, and goes to one who waits
 		b.word.Add(uint64(n - back)) //nolint:gosec // Where it is negative, the addition is the subtraction.
 	}
 	if n > 0 {
 		granted = b.queue.granted
+		b.marked.Add(int32(n)) //nolint:gosec // No more than there are permits.
 		b.queue.len -= n
-		b.drain.granted(n)
+		b.drain.note(n)
 		b.rest()
 	}
 	return n, granted
 }
 
+// stuck reports whether all who hold a permit may be waiting for another one: SetLimit
+// left no more permits than there were calls inside without a mark, and as many calls
+// wait. Those may be calls within them, and nothing would ever move. So one is let in above
+// the limit, and another when that has ended, until there are permits for others again.
+// The caller holds mu.
+func (b *Bulkhead) stuck(inUse int) bool {
+	b.lowered = b.lowered && inUse >= int(b.limit.Load())
+	return b.lowered && b.marked.Load() == 0 && b.queue.len >= inUse
+}
+
 // refusal is the Rejection of a call whose context ended before it got a permit.
 func (b *Bulkhead) refusal(cause error) *stability.Rejection {
 	r := b.full
-	r.Reason = fmt.Errorf("%w: %w", ErrFull, cause)
+	r.Reason = fmt.Errorf("%w: the call's context ended before it got a permit: %w", ErrFull, cause)
 	return &r
 }
 
@@ -223,11 +302,15 @@ type drain struct {
 	readings int           // at most minReadings
 	stalled  bool          // the last interval is the longest
 	grants   int           // since the last reading
+	granted  int           // in all
 }
 
 const (
 	// minReadings is how often the clock must have been read for an estimate.
 	minReadings = 9
+	// strictAfter is how many calls a permit must have been granted, one after the other,
+	// until a queue counts as one that does not empty.
+	strictAfter = 8
 	// optimism is how much faster than lately the queue may get before a call
 	// that was refused for its deadline would have made it.
 	optimism = 2
@@ -242,8 +325,9 @@ const (
 // half as much to read as the time of day with it.
 var epoch = time.Now()
 
-// granted notes n grants at once.
-func (d *drain) granted(n int) {
+// note notes n grants at once.
+func (d *drain) note(n int) {
+	d.granted += n
 	d.grants += n
 	if d.readings >= minReadings && d.interval < brisk && !d.stalled && d.grants < stride {
 		return
@@ -273,6 +357,10 @@ func (d *drain) estimate(place int) time.Duration {
 	if d.readings < minReadings {
 		return 0
 	}
-	wait := float64(d.interval) / optimism * float64(place)
-	return time.Duration(min(wait, float64(1<<62)))
+	return optimistic(d.interval, float64(place))
+}
+
+// optimistic returns the least that n times d may be.
+func optimistic(d time.Duration, n float64) time.Duration {
+	return time.Duration(min(float64(d)/optimism*n, float64(1<<62)))
 }

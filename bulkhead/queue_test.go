@@ -409,8 +409,9 @@ func TestFastQueueThatTurnsSlow(t *testing.T) {
 	})
 }
 
-// A wait allocates nothing but, now and then, what all who wait share.
-func TestWaitsAllocateNothing(t *testing.T) {
+// A wait allocates nothing but the mark of its call and, now and then, what all who wait
+// share.
+func TestWaitsAllocateLittle(t *testing.T) {
 	b := bulkhead.New(bulkhead.Config{Limit: 1, Queue: 100})
 	const callers, each = 8, 2000
 	ctx, cancel := context.WithCancel(t.Context())
@@ -428,7 +429,7 @@ func TestWaitsAllocateNothing(t *testing.T) {
 	}
 	wg.Wait()
 	runtime.ReadMemStats(&after)
-	require.Less(t, after.Mallocs-before.Mallocs, uint64(callers*each/2))
+	require.Less(t, after.Mallocs-before.Mallocs, uint64(callers*each*3/2))
 	requireIdle(t, b)
 }
 
