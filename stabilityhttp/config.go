@@ -318,7 +318,7 @@ func (c TransportConfig) withDefaults() TransportConfig {
 	}
 	orDefault(&c.DeadlineHeader, DeadlineHeader)
 	orDefault(&c.Bulkhead.Limit, defaultLimit)
-	if c.Bulkhead.Queue == 0 && c.Bulkhead.MaxWait == 0 {
+	if c.Bulkhead.Limit > 0 && c.Bulkhead.Queue == 0 && c.Bulkhead.MaxWait == 0 {
 		c.Bulkhead.Queue = c.Bulkhead.Limit
 		c.Bulkhead.MaxWait = min(time.Second, c.StallTimeout)
 	}

@@ -54,7 +54,7 @@ func TestConfigValidate(t *testing.T) {
 		{config{Keys: stability.Keys{Max: -1}}, "Keys.Max (-1) must not be negative"},
 
 		{config{Retry: retry.Config{Attempts: -1}}, "Retry: retry: Config.Attempts must not be negative"},
-		{config{Bulkhead: bulkhead.Config{Limit: -1}}, "Bulkhead: bulkhead: Config.Limit must be positive"},
+		{config{Bulkhead: bulkhead.Config{Limit: -1}}, "Bulkhead: bulkhead: Config.Limit (-1) must be positive"},
 		{config{Bulkhead: bulkhead.Config{Limit: 5, MaxWait: 1}}, "Bulkhead: bulkhead: Config.MaxWait needs a Config.Queue to wait in"},
 		{config{Breaker: breaker.Config{FailureRatio: math.NaN()}}, "Breaker: breaker: Config.FailureRatio (NaN) must be from 0 to 1"},
 		{config{RateLimit: ratelimit.Config{Burst: 5}}, "RateLimit: ratelimit: Config.Rate must be positive and finite"},

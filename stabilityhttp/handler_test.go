@@ -477,7 +477,7 @@ func TestHandlerThatPanics(t *testing.T) {
 }
 
 // The handler gets the server's own ResponseWriter, and the request as it is where
-// there is nothing to add.
+// there is nothing to add, as to a request that comes while few permits are in use.
 func TestHandlerPassesOnWhatItGot(t *testing.T) {
 	var (
 		w, r = httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil)
@@ -485,7 +485,7 @@ func TestHandlerPassesOnWhatItGot(t *testing.T) {
 		gotR *http.Request
 	)
 	stabilityhttp.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { gotW, gotR = w, r }),
-		stabilityhttp.HandlerConfig{Bulkhead: bulkhead.New(bulkhead.Config{Limit: 1})}).ServeHTTP(w, r)
+		stabilityhttp.HandlerConfig{Bulkhead: bulkhead.New(bulkhead.Config{Limit: 8})}).ServeHTTP(w, r)
 	require.Same(t, w, gotW)
 	require.Same(t, r, gotR)
 	require.Empty(t, w.Header())
