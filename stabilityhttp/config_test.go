@@ -55,7 +55,7 @@ func TestConfigValidate(t *testing.T) {
 
 		{config{Retry: retry.Config{Attempts: -1}}, "Retry: retry: Config.Attempts must not be negative"},
 		{config{Bulkhead: bulkhead.Config{Limit: -1}}, "Bulkhead: bulkhead: Config.Limit (-1) must be positive"},
-		{config{Bulkhead: bulkhead.Config{Limit: 5, MaxWait: 1}}, "Bulkhead: bulkhead: Config.MaxWait needs a Config.Queue to wait in"},
+		{config{Bulkhead: bulkhead.Config{Limit: 5, MaxWait: 1}}, "Bulkhead: bulkhead: Config.MaxWait (1ns) needs a Config.Queue to wait in"},
 		{config{Breaker: breaker.Config{FailureRatio: math.NaN()}}, "Breaker: breaker: Config.FailureRatio (NaN) must be from 0 to 1"},
 		{config{RateLimit: ratelimit.Config{Burst: 5}}, "RateLimit: ratelimit: Config.Rate must be positive and finite"},
 		{config{RateLimit: ratelimit.Config{Rate: math.Inf(1)}}, "RateLimit: ratelimit: Config.Rate must be positive and finite"},
