@@ -2,7 +2,6 @@ package stabilityhttp
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"sync/atomic"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/bulkhead"
+	"github.com/crumplezone/stability/internal/check"
 	"github.com/crumplezone/stability/internal/stripe"
 	"github.com/crumplezone/stability/internal/telemetry"
 	"github.com/crumplezone/stability/ratelimit"
@@ -104,33 +104,24 @@ type HandlerConfig struct {
 	MeterProvider metric.MeterProvider
 }
 
-// Validate reports the first field that is not usable, or the first two that
-// contradict each other, as the error that [NewHandler] panics with.
+// Validate returns all that is not usable or contradicts itself, each with the field and
+// its value: the error that [NewHandler] panics with.
 func (c HandlerConfig) Validate() error {
-	switch {
-	case c.Off&^PartDeadlineHeader != 0:
-		return errors.New("stabilityhttp: HandlerConfig.Off has a part that a Handler does not have")
-	case c.Off != 0 && c.DeadlineHeader != "":
-		return errors.New("stabilityhttp: HandlerConfig.DeadlineHeader is configured and Off has PartDeadlineHeader: drop one of them")
-	case !isToken(c.DeadlineHeader):
-		return errors.New("stabilityhttp: HandlerConfig.DeadlineHeader must be the name of a header field")
-	case isTaken(c.DeadlineHeader):
-		return fmt.Errorf("stabilityhttp: HandlerConfig.DeadlineHeader must not be %q, which says something else: choose another name", c.DeadlineHeader)
-	case c.MinTimeout < 0:
-		return errors.New("stabilityhttp: HandlerConfig.MinTimeout must not be negative")
-	case c.MaxTimeout < 0:
-		return errors.New("stabilityhttp: HandlerConfig.MaxTimeout must not be negative")
-	case c.MaxTimeout > 0 && c.MinTimeout >= c.MaxTimeout:
-		return fmt.Errorf("stabilityhttp: HandlerConfig.MinTimeout (%v) is not shorter than MaxTimeout (%v), so that every request would be refused: shorten it, or lengthen MaxTimeout",
-			c.MinTimeout, c.MaxTimeout)
-	case c.Client != nil && c.RateLimit == nil && c.NetworkLimit == nil:
-		return errors.New("stabilityhttp: HandlerConfig.Client needs a HandlerConfig.RateLimit or a NetworkLimit that asks it")
-	case c.SaturatedFor < 0:
-		return errors.New("stabilityhttp: HandlerConfig.SaturatedFor must not be negative")
-	case c.SaturatedFor > 0 && c.Bulkhead == nil:
-		return errors.New("stabilityhttp: HandlerConfig.SaturatedFor needs a HandlerConfig.Bulkhead that can be full")
-	}
-	return nil
+	p := check.Of("stabilityhttp: HandlerConfig")
+	p.If(c.Off&^PartDeadlineHeader != 0, "Off", uint64(c.Off), "has a part that a Handler does not have")
+	p.If(c.Off&PartDeadlineHeader != 0 && !c.Edge && c.DeadlineHeader != "", "DeadlineHeader", c.DeadlineHeader,
+		"is configured and Off has PartDeadlineHeader: drop one of them")
+	p.If(!isToken(c.DeadlineHeader), "DeadlineHeader", c.DeadlineHeader, "must be the name of a header field")
+	p.If(isTaken(c.DeadlineHeader), "DeadlineHeader", c.DeadlineHeader, "says something else: choose another name")
+	p.If(c.MinTimeout < 0, "MinTimeout", c.MinTimeout, "must not be negative")
+	p.If(c.MaxTimeout < 0, "MaxTimeout", c.MaxTimeout, "must not be negative")
+	p.If(c.MaxTimeout > 0 && c.MinTimeout >= c.MaxTimeout, "MinTimeout", c.MinTimeout,
+		fmt.Sprintf("is not shorter than MaxTimeout (%v), so that every request would be refused: shorten it, or lengthen MaxTimeout", c.MaxTimeout))
+	p.If(c.Client != nil && c.RateLimit == nil && c.NetworkLimit == nil, "Client", "a function",
+		"is not asked without a RateLimit or a NetworkLimit: configure one, or drop it")
+	p.If(c.SaturatedFor < 0, "SaturatedFor", c.SaturatedFor, "must not be negative")
+	p.If(c.SaturatedFor > 0 && c.Bulkhead == nil, "SaturatedFor", c.SaturatedFor, "needs a Bulkhead that can be full")
+	return p.Err()
 }
 
 // A Handler is an [http.Handler] that guards another one. From the outside in, a

@@ -643,6 +643,8 @@ func TestHandlerConfig(t *testing.T) {
 		require.ErrorContains(t, err, "stabilityhttp: HandlerConfig.")
 		require.PanicsWithError(t, err.Error(), func() { stabilityhttp.NewHandler(nil, cfg) })
 	}
+	require.EqualError(t, stabilityhttp.HandlerConfig{MinTimeout: -1, SaturatedFor: time.Second}.Validate(), `stabilityhttp: HandlerConfig.MinTimeout (-1ns) must not be negative
+stabilityhttp: HandlerConfig.SaturatedFor (1s) needs a Bulkhead that can be full`)
 	require.NoError(t, stabilityhttp.HandlerConfig{}.Validate())
 	require.NoError(t, stabilityhttp.HandlerConfig{MaxTimeout: math.MaxInt64, SaturatedFor: math.MaxInt64, Bulkhead: limit}.Validate())
 }
