@@ -174,9 +174,9 @@ func TestAnswered(t *testing.T) {
 		"a chain":           func(g *answerer) stability.Gate { return stability.Gates(&gate{name: "deaf"}, g) },
 		"a chain of chains": func(g *answerer) stability.Gate { return stability.Gates(stability.Gates(g)) },
 		"a long chain": func(g *answerer) stability.Gate {
-			gs := make([]stability.Gate, 20)
-			for i := range gs {
-				gs[i] = &gate{name: "deaf"}
+			var gs []stability.Gate
+			for range 20 {
+				gs = append(gs, &gate{name: "deaf"})
 			}
 			return stability.Gates(append(gs, g)...)
 		},

@@ -89,7 +89,8 @@ func (a *attempt) roundTrip(reqBody io.ReadCloser) (*http.Response, error) {
 	}
 	a.sent = true
 	if a.x.t.queues {
-		defer a.watch()()
+		over := a.watch()
+		defer over()
 	}
 	resp, err := a.x.t.base.RoundTrip(a.outgoing(reqBody, a.clock.begin()))
 	switch {

@@ -131,14 +131,3 @@ func (t *table[T]) resize(n int) {
 	}
 	t.slots.Store(&slots)
 }
-
-func (t *table[T]) members() []*member[T] {
-	members := make([]*member[T], 0, t.len)
-	slots := *t.slots.Load()
-	for i := range slots {
-		if e := slots[i].member.Load(); e != nil {
-			members = append(members, e)
-		}
-	}
-	return members
-}
