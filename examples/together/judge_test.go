@@ -107,11 +107,10 @@ func (c cell) backAfter(ours, plain *antagonist.Result) int {
 		good += ours.Seconds[at].Good
 		other += plain.Seconds[at].Good
 		left += min(float64(ours.Seconds[at].Offered), c.capacity())
-		if float64(other-good) <= 0.01*left+1 {
-			after = i
-		} else {
+		if float64(other-good) > 0.01*left+1 {
 			break
 		}
+		after = i
 	}
 	return after
 }
