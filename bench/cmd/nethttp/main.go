@@ -94,13 +94,11 @@ func (o options) results(ctx context.Context, log io.Writer) ([]*result, error) 
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	w := &workshop{top: top, dir: dir}
-	root, err := w.run(ctx, top, "go", "env", "GOROOT")
-	if err != nil {
+	if w.root, err = w.goroot(ctx); err != nil {
 		return nil, err
 	}
-	w.root = strings.TrimSpace(string(root))
 	var results []*result
 	for _, s := range suites {
 		if o.suite != "" && o.suite != s.pkg {
@@ -134,7 +132,7 @@ func (o options) results(ctx context.Context, log io.Writer) ([]*result, error) 
 
 // keep writes what the tests that differ said into a folder.
 func keep(folder string, results []*result) error {
-	if err := os.MkdirAll(folder, 0o755); err != nil {
+	if err := os.MkdirAll(folder, 0o750); err != nil {
 		return err
 	}
 	for _, r := range results {

@@ -4,7 +4,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -185,13 +184,15 @@ func TestDoorway(t *testing.T) {
 // with everything off, and none without guards.
 func TestGuards(t *testing.T) {
 	dir := t.TempDir()
-	o, err := newOverlay(runtime.GOROOT(), dir)
+	top, err := filepath.Abs("../../..")
+	require.NoError(t, err)
+	root, err := (&workshop{top: top}).goroot(t.Context())
+	require.NoError(t, err)
+	o, err := newOverlay(root, dir)
 	require.NoError(t, err)
 	list := filepath.Join(dir, "overlay.json")
 	require.NoError(t, o.write(list))
 
-	top, err := filepath.Abs("../../..")
-	require.NoError(t, err)
 	program := filepath.Join(dir, "program")
 	require.NoError(t, os.Mkdir(program, 0o700))
 	require.NoError(t, os.WriteFile(filepath.Join(program, "guards.go"), guardsIn("main"), 0o600))

@@ -49,11 +49,12 @@ func (b *binary) do(ctx context.Context, test string, g guard, limit time.Durati
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(seen)
+	defer func() { _ = os.RemoveAll(seen) }()
 	// The binary ends itself at the limit and says what it was about; it is killed
 	// where it does not.
 	ctx, cancel := context.WithTimeout(ctx, limit+20*time.Second)
 	defer cancel()
+	//nolint:gosec // It was just built, and says its tests itself.
 	cmd := exec.CommandContext(ctx, b.path, "-test.run", "^"+regexp.QuoteMeta(test)+"$", "-test.v=test2json", "-test.timeout", limit.String())
 	cmd.Dir = b.folder
 	cmd.Env = append(os.Environ(), "STABILITY_GUARD="+string(g), "STABILITY_SEEN="+seen)

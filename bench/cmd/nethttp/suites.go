@@ -46,6 +46,12 @@ type workshop struct {
 	root string // GOROOT
 }
 
+// goroot is where the Go that is installed has its source.
+func (w *workshop) goroot(ctx context.Context) (string, error) {
+	out, err := w.command(ctx, w.top, "env", "GOROOT")
+	return strings.TrimSpace(string(out)), err
+}
+
 // build compiles the tests of a suite, with guards.
 func (w *workshop) build(ctx context.Context, s suite) (*binary, error) {
 	name := strings.NewReplacer("/", "_", ".", "_").Replace(s.pkg)
@@ -73,14 +79,14 @@ func (w *workshop) build(ctx context.Context, s suite) (*binary, error) {
 	if err := o.write(list); err != nil {
 		return nil, err
 	}
-	_, err = w.run(ctx, from, "go", "test", "-c", "-vet=off", "-overlay", list, "-o", b.path, s.pkg)
+	_, err = w.command(ctx, from, "test", "-c", "-vet=off", "-overlay", list, "-o", b.path, s.pkg)
 	return b, err
 }
 
 // fetch puts a copy of the suite's module into a folder, and requires this library in
 // it.
 func (w *workshop) fetch(ctx context.Context, s suite, folder string) error {
-	out, err := w.run(ctx, w.dir, "go", "mod", "download", "-json", s.pkg+"@"+s.version)
+	out, err := w.command(ctx, w.dir, "mod", "download", "-json", s.pkg+"@"+s.version)
 	if err != nil {
 		return err
 	}
@@ -91,11 +97,8 @@ func (w *workshop) fetch(ctx context.Context, s suite, folder string) error {
 	if err := os.CopyFS(folder, os.DirFS(module.Dir)); err != nil {
 		return err
 	}
-	if err := makeWritable(folder); err != nil {
-		return err
-	}
 	const library = "github.com/crumplezone/stability"
-	if _, err := w.run(ctx, folder, "go", "mod", "edit", "-require="+library+"@v0.0.0", "-replace="+library+"="+w.top); err != nil {
+	if _, err := w.command(ctx, folder, "mod", "edit", "-require="+library+"@v0.0.0", "-replace="+library+"="+w.top); err != nil {
 		return err
 	}
 	// What imports the library is not in the folder but in the overlay, of which tidy
@@ -105,41 +108,27 @@ func (w *workshop) fetch(ctx context.Context, s suite, folder string) error {
 	if err := os.WriteFile(use, []byte(text), 0o600); err != nil {
 		return err
 	}
-	_, err = w.run(ctx, folder, "go", "mod", "tidy")
+	_, err = w.command(ctx, folder, "mod", "tidy")
 	return err
 }
 
-// makeWritable undoes that the module cache is read-only.
-func makeWritable(folder string) error {
-	return filepath.WalkDir(folder, func(path string, entry os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		mode := os.FileMode(0o600)
-		if entry.IsDir() {
-			mode = 0o700
-		}
-		return os.Chmod(path, mode)
-	})
-}
-
-// run runs a command outside any workspace, and returns what it says.
-func (w *workshop) run(ctx context.Context, dir, name string, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, name, args...)
+// command runs the go command outside any workspace, and returns what it says.
+func (w *workshop) command(ctx context.Context, dir string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, "go", args...) //nolint:gosec // The arguments are this command's own.
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOWORK=off", "GOTOOLCHAIN=local")
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("%s %s: %w\n%s%s", name, strings.Join(args, " "), err, said.Bytes(), out)
+		return nil, fmt.Errorf("go %s: %w\n%s%s", strings.Join(args, " "), err, said.Bytes(), out)
 	}
 	return out, nil
 }
 
 // tests are the names of the suite's tests, but for those that it skips.
 func (b *binary) tests(ctx context.Context) ([]string, error) {
-	cmd := exec.CommandContext(ctx, b.path, "-test.list", "^(Test|Example|Fuzz)")
+	cmd := exec.CommandContext(ctx, b.path, "-test.list", "^(Test|Example|Fuzz)") //nolint:gosec // It was just built.
 	cmd.Dir = b.folder
 	out, err := cmd.Output()
 	if err != nil {
