@@ -210,23 +210,27 @@ func (b *Bulkhead) Admit(ctx context.Context) (context.Context, stability.Admiss
 // acquire takes a permit, or returns why not. The call's context is the mark, where it
 // returns one.
 func (b *Bulkhead) acquire(ctx context.Context) (*mark, error) {
-	if ctx.Err() != nil {
-		return nil, ended.Err(ctx)
+	if err := ctx.Err(); err != nil {
+		return nil, ended.With(ctx, err)
 	}
 	turn := b.shelves.turn.Load()
 	if turn&1 != 0 && b.mayUseShelves() && b.shelves.take() {
 		return nil, nil
 	}
-	w := b.word.Load()
-	if uint32(w) < b.limit.Load()/markedFrom && b.word.CompareAndSwap(w, w+1) { //nolint:gosec // Cuts off the count.
+	w, limit := b.word.Load(), b.limit.Load()
+	if uint32(w) < limit/markedFrom && b.word.CompareAndSwap(w, w+1) { //nolint:gosec // Cuts off the count.
 		return nil, nil
 	}
-	return b.acquireAmongOthers(ctx, turn)
+	// Where no shelf was in use since turn was read, word was the truth.
+	if uint32(w) >= limit && b.cfg.Queue == 0 && turn&1 == 0 && b.shelves.turn.Load() == turn && ctx.Value(b) == nil { //nolint:gosec // Cuts off the count.
+		return nil, b.reject(ctx, &b.full)
+	}
+	return b.acquireAmongOthers(ctx)
 }
 
-// acquireAmongOthers is acquire where somebody else came at the same instant, or few
-// permits are free, or none.
-func (b *Bulkhead) acquireAmongOthers(ctx context.Context, turn uint32) (*mark, error) {
+// acquireAmongOthers is acquire where somebody else came at the same instant, or many
+// permits are in use, or all.
+func (b *Bulkhead) acquireAmongOthers(ctx context.Context) (*mark, error) {
 	for {
 		w, limit := b.word.Load(), b.limit.Load()
 		if uint32(w) >= limit { //nolint:gosec // Cuts off the count.
@@ -247,10 +251,6 @@ func (b *Bulkhead) acquireAmongOthers(ctx context.Context, turn uint32) (*mark, 
 		if m := b.acquireWithin(ctx, within); m != nil {
 			return m, nil
 		}
-	}
-	// Where no shelf was in use since turn was read, word was the truth.
-	if b.cfg.Queue == 0 && turn&1 == 0 && b.shelves.turn.Load() == turn {
-		return nil, b.reject(ctx, &b.full)
 	}
 	return b.acquireSlow(ctx)
 }
