@@ -39,9 +39,8 @@ type mark struct {
 	began, until time.Duration // since epoch, of a call that is measured: its start and its deadline
 }
 
-// The state of a mark is how many hold its permit through it: the call itself, and each
-// inner call that runs under its permit. The flag over is set when the call itself no
-// longer does.
+// The state of a mark is how many inner calls run under the permit of its call, and the flag
+// over, which is set when the call itself has ended.
 const over = 1 << 30
 
 // forever is the deadline of a call that has none.
@@ -67,7 +66,7 @@ func (b *Bulkhead) mayUseShelves() bool {
 // acquireMarked takes a permit from word, and returns the call's mark, or nil where none
 // is free.
 func (b *Bulkhead) acquireMarked(ctx context.Context) *mark {
-	m := b.newMark(ctx)
+	m := &mark{Context: ctx, b: b}
 	if b.cfg.Queue > 0 && b.samples() {
 		m.until = forever
 		now := time.Since(epoch)
@@ -93,12 +92,6 @@ func (b *Bulkhead) acquireMarked(ctx context.Context) *mark {
 	}
 }
 
-func (b *Bulkhead) newMark(ctx context.Context) *mark {
-	m := &mark{Context: ctx, b: b}
-	m.state.Store(1)
-	return m
-}
-
 // acquireWithin lets a call in that comes from inside one of the bulkhead's own calls, of
 // which the given value is what its context has for the bulkhead. It returns nil where
 // that call has ended.
@@ -110,7 +103,7 @@ func (b *Bulkhead) acquireWithin(ctx context.Context, within any) *mark {
 	if outer == nil {
 		return nil
 	}
-	m := b.newMark(ctx)
+	m := &mark{Context: ctx, b: b}
 	b.mu.Lock()
 	b.reclaim()
 	free := b.queue.len == 0 && b.acquireFree()
@@ -172,7 +165,7 @@ func (m *mark) Release(ctx context.Context, _ int64, err error) error {
 // settle is Bulkhead.settle for a call that is marked.
 func (m *mark) settle(ctx context.Context, err error) {
 	b := m.b
-	last := m.state.Add(over-1) == over
+	last := m.state.Add(over) == over
 	own := last && m.outer == nil
 	plain := own && err == nil && b.cfg.Classify == nil // is counted with the permit
 	var back int

@@ -111,6 +111,12 @@ var kinds = map[string]func(r *rand.Rand) time.Duration{
 	"log-normal": func(r *rand.Rand) time.Duration {
 		return time.Duration(math.Exp(r.NormFloat64()-0.5) * float64(mean))
 	},
+	"now and then none at all": func(r *rand.Rand) time.Duration {
+		if r.IntN(10) == 0 {
+			return 0
+		}
+		return mean * 10 / 9
+	},
 	"of two kinds": func(r *rand.Rand) time.Duration {
 		if r.IntN(10) == 0 {
 			return 5 * mean
@@ -257,6 +263,37 @@ func TestLearnsFromTheFirstCall(t *testing.T) {
 		err, took := try(8 * time.Second)
 		require.Equal(t, 9*time.Second, requireRefused(t, err).RetryAfter)
 		require.Zero(t, took)
+		time.Sleep(time.Hour)
+		requireIdle(t, b)
+	})
+}
+
+// After one call of a queue that took no time, as an answer from a cache, none was timed any
+// more until the queue was empty.
+//
+// Contract: 16
+func TestWorkIsTimedAfterACallThatTookNoTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bulkhead.New(bulkhead.Config{Limit: 8, Queue: 1000})
+		require.NoError(t, b.Run(t.Context(), ok))
+		for range 8 {
+			pass := enter(t, b)
+			time.AfterFunc(time.Second, func() { _ = pass.Done(errCall) })
+		}
+		for n := range 500 {
+			go func() {
+				_ = b.Run(context.Background(), func(context.Context) error {
+					if n > 0 {
+						time.Sleep(time.Second)
+					}
+					return nil
+				})
+			}()
+			synctest.Wait()
+		}
+		time.Sleep(10 * time.Second)
+		require.Positive(t, b.Stats().Queued)
+		require.Equal(t, time.Second, b.Stats().Work)
 		time.Sleep(time.Hour)
 		requireIdle(t, b)
 	})

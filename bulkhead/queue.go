@@ -69,7 +69,7 @@ func (b *Bulkhead) acquireSlow(ctx context.Context) (*mark, error) {
 	if b.queue.len == 0 && b.acquireOrFlag() {
 		b.marked.Add(1)
 		b.mu.Unlock()
-		return b.newMark(ctx), nil
+		return &mark{Context: ctx, b: b}, nil
 	}
 	if r := b.turnAway(s); r != nil {
 		b.rest() // where nobody waits, the flag was set for this call
@@ -138,7 +138,7 @@ func (b *Bulkhead) start(ctx context.Context, s stay) (*mark, error) {
 			b.release(0)
 		}
 	}()
-	m := b.newMark(ctx)
+	m := &mark{Context: ctx, b: b}
 	m.measured = b.samples()
 	if m.measured || s.timed || s.had != forever {
 		m.began, m.until = time.Since(epoch), s.until

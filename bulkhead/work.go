@@ -17,13 +17,14 @@ import (
 // half of calls that are of two kinds. And a call that did not wait is never refused, so
 // that there are always some from which to learn that the work has become shorter.
 //
-// Guarded by Bulkhead.mu, but for brisk.
+// Guarded by Bulkhead.mu, but for brisk and calls.
 type work struct {
 	samples *[64]sample // a ring; nil until there is one
 	next    int
 	// brisk says that the last call took so little that reading the clock for each, and
-	// locking mu to note it, would be a noticeable part of it. Then one in eight is timed.
+	// locking mu to note it, would be a noticeable part of it. Then one in sixteen is timed.
 	brisk atomic.Bool
+	calls atomic.Uint32 // that came while it was
 }
 
 // sample is a call that took so long, and ended at that time since epoch.
@@ -110,5 +111,5 @@ func (w *work) costs(wait, had, now time.Duration, strict bool) bool {
 
 // samples reports whether the next call should be timed.
 func (b *Bulkhead) samples() bool {
-	return !b.work.brisk.Load() || b.word.Load()&(7*success) == 0
+	return !b.work.brisk.Load() || b.work.calls.Add(1)%16 == 0
 }
