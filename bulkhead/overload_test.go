@@ -228,15 +228,15 @@ func TestLearnsFromTheFirstCall(t *testing.T) {
 		go func() { _ = b.Run(context.Background(), second) }()
 		synctest.Wait()
 		began := time.Now()
-		try := func(timeout time.Duration) (err error, took time.Duration) {
+		try := func(timeout time.Duration) (took time.Duration, err error) {
 			ctx, cancel := context.WithTimeout(context.Background(), timeout)
 			defer cancel()
 			err = b.Run(ctx, second)
-			return err, time.Since(began)
+			return time.Since(began), err
 		}
 		results := make(chan error, 2)
 		go func() { // would have half a second at its turn
-			err, took := try(1500 * time.Millisecond)
+			took, err := try(1500 * time.Millisecond)
 			if took != time.Second {
 				t.Errorf("refused after %v", took)
 			}
@@ -244,7 +244,7 @@ func TestLearnsFromTheFirstCall(t *testing.T) {
 		}()
 		synctest.Wait()
 		go func() { // the next
-			err, _ := try(2 * time.Second)
+			_, err := try(2 * time.Second)
 			results <- err
 		}()
 		r := requireRefused(t, <-results)
@@ -260,7 +260,7 @@ func TestLearnsFromTheFirstCall(t *testing.T) {
 		time.Sleep(time.Second + time.Millisecond)
 		require.Equal(t, 18, b.Stats().Queued)
 		began = time.Now()
-		err, took := try(8 * time.Second)
+		took, err := try(8 * time.Second)
 		require.Equal(t, 9*time.Second, requireRefused(t, err).RetryAfter)
 		require.Zero(t, took)
 		time.Sleep(time.Hour)
