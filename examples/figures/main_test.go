@@ -15,7 +15,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func TestEveryWayTellsTheSame(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), &out), &out)
-	require.Regexp(t, `(?m)^time=\S+ level=WARN msg="breaker changed state" name=pricing from=closed to=open cause=consecutive$`, out.String())
+	require.Regexp(t, `(?m)^time=\S+ level=WARN msg="breaker changed state" name=pricing from=closed to=open cause=consecutive error="connection refused" successes=2 failures=3 slow=0$`, out.String())
 	require.Regexp(t, `(?m)^breaker: open, \{Succeeded:2 Failed:3 Ignored:0 Rejected:1\}$`, out.String())
 	require.Regexp(t, `(?m)^bulkhead: 1 of 2 in use, \{Succeeded:2 Failed:3 Ignored:1 Rejected:0\}$`, out.String())
 	require.Regexp(t, `(?m)^\| pricing \| breaker \| prices, over HTTP \|.*\| open \| 2 \| 3 \| 0 \| 1 \|  \|$`, out.String())
