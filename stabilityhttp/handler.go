@@ -43,11 +43,11 @@ type HandlerConfig struct {
 	// [DeadlineHeader].
 	DeadlineHeader string
 	// MinTimeout is how much time a request must have left when its work begins, before
-	// and after waiting. One that has less is refused, because it would end in the
-	// midst of its work, and its deadline would pass for a failure of whatever it was
-	// waiting for just then. A time in which the work mostly gets done is a good one.
-	// Default 5ms, or half of MaxTimeout where that is shorter; a nanosecond is as
-	// good as none.
+	// and after waiting. One that has less is refused, because it would end in the midst
+	// of its work. For requests that wait for a permit, the Bulkhead learns by itself how
+	// long the work takes; give a MinTimeout for those that need not wait, where the work
+	// never gets done in less. Default 5ms, or half of MaxTimeout where that is shorter; a
+	// nanosecond is as good as none.
 	MinTimeout time.Duration
 	// MaxTimeout is how long a request may take at the most, waiting included, whatever
 	// its deadline header says, and also without one. The context of the request ends
@@ -86,8 +86,10 @@ type HandlerConfig struct {
 	NetworkLimit *ratelimit.Group
 
 	// Bulkhead limits how many requests are served at the same time and how many more
-	// wait. It may be shared with other handlers. A request that cannot start before
-	// its deadline or the bulkhead's MaxWait does not wait. Default nil: no limit.
+	// wait. It may be shared with other handlers. A request does not wait that would wait
+	// for longer than the bulkhead's MaxWait, or could then hardly end before its deadline,
+	// going by how long requests took lately. Nor is one started that its wait has left too
+	// little time. See [bulkhead.Bulkhead.Run]. Default nil: no limit.
 	Bulkhead *bulkhead.Bulkhead
 	// SaturatedFor is how long the Bulkhead may be without room before
 	// [Handler.Ready] says so. It is without room from a refusal until the next moment

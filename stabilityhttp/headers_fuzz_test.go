@@ -58,9 +58,9 @@ func FuzzDeadlineHeader(f *testing.F) {
 		if again, ok := parseDeadline(formatDeadline(left)); !ok || again != left {
 			t.Fatalf("%q: %v is written and read as %v", value, left, again)
 		}
-		shortest, any := parseDeadlines([]string{value, "7"})
-		if !any || shortest > 7*time.Millisecond || shortest < 0 || ok && shortest > left {
-			t.Fatalf("%q and 7: %v, %t", value, shortest, any)
+		shortest, found := parseDeadlines([]string{value, "7"})
+		if !found || shortest > 7*time.Millisecond || shortest < 0 || ok && shortest > left {
+			t.Fatalf("%q and 7: %v, %t", value, shortest, found)
 		}
 		joined, _ := parseDeadlines([]string{value + ",7"})
 		if joined != shortest {
