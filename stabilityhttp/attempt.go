@@ -36,6 +36,7 @@ type attempt struct {
 	closed   atomic.Bool       // or was
 	over     atomic.Bool       // the attempt has ended
 
+	plainFile    bool        // the request's body is a file, and no upload
 	uploadFailed atomic.Bool // by itself, or it is not as long as ContentLength says
 }
 
@@ -92,11 +93,19 @@ func (a *attempt) roundTrip(reqBody io.ReadCloser) (*http.Response, error) {
 		over := a.watch()
 		defer over()
 	}
-	resp, err := a.x.t.base.RoundTrip(a.outgoing(reqBody, a.clock.begin()))
+	out, err := a.outgoing(reqBody, a.clock.begin())
+	if err != nil {
+		closeBody(reqBody)
+		return nil, err
+	}
+	resp, err := a.x.t.base.RoundTrip(out)
 	switch {
 	case err != nil:
 		if resp != nil && resp.Body != nil { // response xor error, whatever the base does
 			_ = resp.Body.Close()
+		}
+		if a.plainFile && isFileError(err) {
+			a.uploadFailed.Store(true)
 		}
 		return nil, err
 	case resp == nil:
@@ -111,25 +120,17 @@ func (a *attempt) roundTrip(reqBody io.ReadCloser) (*http.Response, error) {
 
 // outgoing returns the request that is sent at now in place of the caller's: the same
 // but for its context, its body and the fields added to its header.
-func (a *attempt) outgoing(reqBody io.ReadCloser, now time.Duration) *http.Request {
+func (a *attempt) outgoing(reqBody io.ReadCloser, now time.Duration) (*http.Request, error) {
 	req, t := a.x.req, a.x.t
 	out := req.WithContext(&a.clock)
 	if hasBody(req) {
-		a.upload.ReadCloser, a.upload.a = reqBody, a
-		out.Body = &a.upload
-		if getBody := req.GetBody; getBody != nil { // net/http asks it where a connection turns out dead
-			out.GetBody = func() (io.ReadCloser, error) {
-				again, err := getBody()
-				if err != nil {
-					return nil, err
-				}
-				return &upload{ReadCloser: again, a: a}, nil
-			}
+		if err := a.takeUpload(out, reqBody); err != nil {
+			return nil, err
 		}
 	}
 	deadline, limited := a.x.Deadline()
 	if limited = limited && t.deadlineHeader != ""; !limited && a.number == 0 {
-		return out
+		return out, nil
 	}
 	out.Header = make(http.Header, len(req.Header)+2)
 	for name, values := range req.Header {
@@ -144,7 +145,7 @@ func (a *attempt) outgoing(reqBody io.ReadCloser, now time.Duration) *http.Reque
 		a.values[1] = strconv.Itoa(a.number)
 		out.Header[AttemptHeader] = a.values[1:2:2]
 	}
-	return out
+	return out, nil
 }
 
 // receive takes the response over.

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"sync/atomic"
 	"time"
 )
 
@@ -125,40 +124,4 @@ func (u *upgraded) Close() error {
 	a := (*attempt)(u)
 	defer func() { _ = a.end(nil) }()
 	return a.closeBase()
-}
-
-// An upload is a request body. While it is read, the attempt waits for the caller
-// and not for the server.
-type upload struct {
-	io.ReadCloser
-	a      *attempt
-	n      int64 // bytes read
-	closed atomic.Bool
-}
-
-// Read implements [io.Reader].
-func (u *upload) Read(p []byte) (int, error) {
-	if err := u.a.clock.rest(u); err != nil {
-		return 0, err
-	}
-	n, err := u.ReadCloser.Read(p)
-	u.a.clock.resume(u)
-	u.n += int64(n)
-	switch length := u.a.x.req.ContentLength; {
-	case err != nil && err != io.EOF: //nolint:errorlint // As of io.Reader.
-		if !u.closed.Load() {
-			u.a.uploadFailed.Store(true) // by itself, and not because it was closed
-		}
-	case length > 0 && (u.n > length || err != nil && u.n < length):
-		u.a.uploadFailed.Store(true) // it is not as long as it was said to be
-	}
-	return n, err
-}
-
-// Close implements [io.Closer]. The clock and net/http may both call it.
-func (u *upload) Close() error {
-	if u.closed.Swap(true) {
-		return nil
-	}
-	return u.ReadCloser.Close()
 }

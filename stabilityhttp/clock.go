@@ -2,6 +2,8 @@ package stabilityhttp
 
 import (
 	"context"
+	"io"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -33,6 +35,8 @@ type clock struct {
 	hurried  bool            // limit is not that of the call
 	upgraded bool            // the connection is the caller's
 	answered bool            // the headers have come
+	file     *os.File        // is sent; nil: none is
+	at       int64           // where it was when it was looked at
 	resting  *upload         // it waits for the caller to go on with this
 	stalled  bool            // it ended while it did
 	waiting  bool            // for the server, and not endlessly
@@ -345,9 +349,36 @@ func (c *clock) over(now time.Duration) (by cause, over bool) {
 		}
 		return byLimit, true
 	case c.waiting && now-c.since >= c.patience:
+		if c.moves() {
+			c.since = now
+			return byOthers, false
+		}
 		return byPatience, true
 	}
 	return byOthers, false
+}
+
+// watch notes that a file is sent, which the server does not stall as long as it moves on.
+func (c *clock) watch(file *os.File) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.file = file
+	_ = c.moves() // remembers where it is
+}
+
+// moves reports whether a file that is sent has moved on since it was last looked at; also
+// when it has been closed since, which is its end. The caller holds mu.
+func (c *clock) moves() bool {
+	if c.file == nil || c.answered {
+		return false
+	}
+	before := c.at
+	var err error
+	if c.at, err = c.file.Seek(0, io.SeekCurrent); err != nil {
+		c.file = nil
+		return true
+	}
+	return c.at != before
 }
 
 func (c *clock) parentEnded() {
