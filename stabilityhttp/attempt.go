@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -222,9 +221,9 @@ func (a *attempt) judge(err error) stability.Outcome {
 	if err == nil {
 		return a.outcome
 	}
-	if !a.sent || errors.Is(err, errAbandoned) || errors.Is(err, stability.ErrRejected) || isMalformed(err) ||
+	if !a.sent || errors.Is(err, errAbandoned) || errors.Is(err, stability.ErrRejected) ||
 		errors.Is(a.clock.Err(), context.Canceled) || a.x.canceled() ||
-		a.resp == nil && (unsendable(a.x.req) || a.uploadFailed.Load() || a.clock.uploadStalled()) {
+		a.resp == nil && (isMalformed(a.x.req, err) || a.uploadFailed.Load() || a.clock.uploadStalled()) {
 		return stability.Ignored
 	}
 	return a.classify(a.resp, err)
@@ -260,7 +259,7 @@ func (a *attempt) explain(err error) error {
 	case byPatience:
 		after = a.clock.patience
 	default:
-		return err
+		return a.x.withCause(err)
 	}
 	return &timeout.Error{Name: a.x.t.cfg.Name, Key: a.x.key, After: after, Err: err}
 }
@@ -282,53 +281,4 @@ func closeBody(body io.ReadCloser) {
 func isWriter(body io.ReadCloser) bool {
 	_, ok := body.(io.Writer)
 	return ok
-}
-
-// isMalformed reports whether net/http refused to send the request, because the
-// caller made it wrong. It has no errors that can be told but by their text.
-func isMalformed(err error) bool {
-	for ; err != nil; err = errors.Unwrap(err) {
-		for _, text := range malformed {
-			if strings.HasPrefix(err.Error(), text) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// malformed is how such errors begin.
-var malformed = []string{
-	"net/http: invalid ",
-	"net/http: can't write control character in Request.URL",
-	"http: Request.ContentLength=",
-	"invalid Trailer key",
-	"http: invalid Host header",
-	"http2: invalid ",
-	"http2: idna: ",
-	"idna: ",
-	"http2: request header list larger than peer's advertised limit",
-	"request header list larger than peer's advertised limit",
-	"invalid request :path",
-}
-
-// unsendable reports whether net/http refuses to write the request to a connection of
-// HTTP/1. It then closes the connection, and where the one who reads from it is the
-// first to say so, the error does not say why.
-func unsendable(req *http.Request) bool {
-	if req.ContentLength != 0 && req.Body == nil {
-		return true
-	}
-	for _, c := range []byte(req.URL.RequestURI()) {
-		if c < ' ' || c == 0x7f {
-			return true
-		}
-	}
-	for name := range req.Trailer {
-		switch http.CanonicalHeaderKey(name) {
-		case "Transfer-Encoding", "Trailer", "Content-Length":
-			return true
-		}
-	}
-	return false
 }

@@ -67,7 +67,7 @@ func Retryable(req *http.Request, resp *http.Response, err error) bool {
 		return false
 	}
 	switch {
-	case isPermanent(err):
+	case isPermanent(req, err):
 		return false
 	case isDial(err):
 		return true
@@ -93,11 +93,11 @@ func isDial(err error) bool {
 }
 
 // isPermanent reports whether err comes again whenever the request is made.
-func isPermanent(err error) bool {
+func isPermanent(req *http.Request, err error) bool {
 	var certificate *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
 	var alert tls.AlertError
 	var dns *net.DNSError
 	return errors.As(err, &certificate) || errors.As(err, &record) || errors.As(err, &alert) ||
-		errors.As(err, &dns) && dns.IsNotFound || isMalformed(err)
+		errors.As(err, &dns) && dns.IsNotFound || isMalformed(req, err)
 }

@@ -1,9 +1,13 @@
 package stabilityhttp
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptrace"
+	"reflect"
+	"strings"
 	"sync/atomic"
 
 	"github.com/crumplezone/stability/internal/onhold"
@@ -45,6 +49,22 @@ func (c TransportConfig) fit(base http.RoundTripper) (TransportConfig, error) {
 	}
 	return c, nil
 }
+
+// refusedByProxy reports whether err is what a proxy answered to the CONNECT of the
+// request. It means no, and comes again whenever the proxy is asked. net/http makes an
+// error of its reason phrase alone, which can be told only by that it is nothing else.
+func (t *Transport) refusedByProxy(req *http.Request, err error) bool {
+	base, ok := t.base.(*http.Transport)
+	if !ok || base.Proxy == nil || req.URL.Scheme != "https" || reflect.TypeOf(err) != plainError || isEOF(err) || strings.HasPrefix(err.Error(), "http") {
+		return false
+	}
+	proxy, err := base.Proxy(req)
+	return err == nil && proxy != nil
+}
+
+var plainError = reflect.TypeOf(errors.New(""))
+
+func isEOF(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
 
 // A queueing attempt may wait for a connection in the base's pool. Such a wait is no
 // slowness of the host; how long it takes to make a connection is.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/ended"
 	"github.com/crumplezone/stability/retry"
 )
 
@@ -79,7 +80,16 @@ func (t *Transport) exchange(req *http.Request) (*http.Response, error) {
 	}
 	resp, err := x.result(t.retry.Run(x, x.try))
 	x.over = true
-	return resp, err
+	return resp, x.withCause(err)
+}
+
+// withCause returns err with the cause that the caller's context ended for, where that is
+// why the request did.
+func (x *exchange) withCause(err error) error {
+	if ctxErr := x.Context.Err(); err != nil && ctxErr != nil && errors.Is(err, ctxErr) {
+		return ended.With(x.Context, err)
+	}
+	return err
 }
 
 // unwind closes the body of a request that was not even tried, from when on an attempt
@@ -154,7 +164,8 @@ func (x *exchange) retryable(resp *http.Response) bool {
 func (x *exchange) failed(a *attempt, err error) error {
 	switch {
 	case x.t.retry == nil, errors.Is(err, stability.ErrRejected), a.clock.endedBy() == byLimit, a.uploadFailed.Load(),
-		x.Context.Err() != nil, isCanceled(x.req), unsendable(x.req), !x.t.cfg.Retryable(x.req, nil, err):
+		x.Context.Err() != nil, isCanceled(x.req), isMalformed(x.req, err), x.t.refusedByProxy(x.req, err),
+		!x.t.cfg.Retryable(x.req, nil, err):
 		return err
 	case !x.replayable():
 		return &lastError{fmt.Errorf("%w: %w", ErrNoReplay, err), err}
@@ -309,4 +320,10 @@ func (e *lastError) Unwrap() error { return e.error }
 func (e *lastError) Timeout() bool {
 	var t interface{ Timeout() bool }
 	return errors.As(e.last, &t) && t.Timeout()
+}
+
+// Temporary reports what that of the last attempt does; net.Error has it.
+func (e *lastError) Temporary() bool {
+	var t interface{ Temporary() bool }
+	return errors.As(e.last, &t) && t.Temporary()
 }

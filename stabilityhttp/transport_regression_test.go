@@ -2,11 +2,14 @@ package stabilityhttp_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -647,4 +650,147 @@ func TestUpgradesHaveABoundOfTheirOwn(t *testing.T) {
 		_, err = rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil)) //nolint:bodyclose // It is http.NoBody.
 		require.NoError(t, err)
 	})
+}
+
+// A proxy that answered a CONNECT with a reason phrase that begins as an error of net/http
+// does, or a server of HTTP/2 that announces that it takes hardly any header, made a
+// breaker blind: every failure counted as the caller's own mistake.
+//
+// Contract: 47
+func TestTextOfAnErrorBlindsNoBreaker(t *testing.T) {
+	for _, text := range []string{
+		"net/http: invalid gateway", "http: Request.ContentLength=0", "idna: down", "http2: invalid day", "http: invalid Host header",
+		"http2: request header list larger than peer's advertised limit", "invalid request :path",
+	} {
+		rt := stabilityhttp.NewTransport(roundTripper(func(*http.Request) (*http.Response, error) { return nil, errors.New(text) }), gatesOnly)
+		_, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil)) //nolint:bodyclose // There is none.
+		require.EqualError(t, err, text)
+		requireCalls(t, rt, bubbleURL, stability.Calls{Failed: 1})
+	}
+}
+
+// A proxy that refused a CONNECT was asked three times.
+func TestProxyIsAskedOnce(t *testing.T) {
+	for name, refuse := range map[string]func(*http.Transport){
+		"by its status": func(*http.Transport) {},
+		"by a function": func(base *http.Transport) {
+			base.OnProxyConnectResponse = func(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
+				if resp.StatusCode != http.StatusOK {
+					return errors.New("not that way")
+				}
+				return nil
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				asked := 0
+				base := memoryUpstream(t, func(w http.ResponseWriter, r *http.Request) {
+					asked++
+					if r.Method != http.MethodConnect {
+						t.Error(r.Method)
+					}
+					w.WriteHeader(http.StatusForbidden)
+				})
+				base.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy.test"})
+				refuse(base)
+				rt := stabilityhttp.NewTransport(base, stabilityhttp.TransportConfig{})
+				_, err := rt.RoundTrip(newRequest(t, http.MethodGet, "https://upstream.test/", nil)) //nolint:bodyclose // There is none.
+				require.Error(t, err)
+				require.Equal(t, 1, asked)
+			})
+		})
+	}
+}
+
+// The errors of a Transport that say that time was up were no net.Error to those who
+// assert one, as net/http's own are.
+//
+// Contract: 19
+func TestErrorsAreNetErrors(t *testing.T) {
+	hung := roundTripper(func(req *http.Request) (*http.Response, error) {
+		<-req.Context().Done()
+		return nil, req.Context().Err()
+	})
+	own := roundTripper(func(*http.Request) (*http.Response, error) {
+		return nil, &net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}
+	})
+	for name, c := range map[string]struct {
+		base   roundTripper
+		cfg    stabilityhttp.TransportConfig
+		method string
+	}{
+		"the last attempt":    {hung, stabilityhttp.TransportConfig{}, http.MethodGet},
+		"a POST":              {hung, stabilityhttp.TransportConfig{}, http.MethodPost},
+		"without PartRetry":   {hung, gatesOnly, http.MethodGet},
+		"the base's own":      {own, stabilityhttp.TransportConfig{}, http.MethodGet},
+		"the base's, no more": {own, gatesOnly, http.MethodGet},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rt := stabilityhttp.NewTransport(c.base, c.cfg)
+				_, err := rt.RoundTrip(newRequest(t, c.method, bubbleURL, nil)) //nolint:bodyclose // There is none.
+				timedOut, ok := err.(net.Error)                                 //nolint:errorlint // That is what this is about.
+				require.True(t, ok, "%T", err)
+				require.True(t, timedOut.Timeout())
+				require.True(t, timedOut.Temporary()) //nolint:staticcheck // Deprecated, and part of net.Error.
+			})
+		})
+	}
+}
+
+// Why the caller canceled was lost, depending on where the request was just then.
+//
+// Contract: 6
+func TestCauseOfCancellation(t *testing.T) {
+	shutdown := errors.New("shutting down")
+	hung := func(req *http.Request) (*http.Response, error) {
+		<-req.Context().Done()
+		return nil, req.Context().Err()
+	}
+	for name, c := range map[string]struct {
+		base roundTripper
+		cfg  stabilityhttp.TransportConfig
+		busy int // requests before
+	}{
+		"sent":                {hung, gatesOnly, 0},
+		"sent, with retries":  {hung, stabilityhttp.TransportConfig{}, 0},
+		"hedged":              {hung, hedged, 0},
+		"waiting for permits": {hung, stabilityhttp.TransportConfig{Bulkhead: bulkhead.Config{Limit: 1, Queue: 10}}, 1},
+		"waiting for a token": {hung, stabilityhttp.TransportConfig{RateLimit: ratelimit.Config{Rate: 0.1, Burst: 1, MaxWait: 20 * time.Second}}, 1},
+		"in a pause": {func(*http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusServiceUnavailable, Header: http.Header{"Retry-After": {"10"}}, Body: http.NoBody}, nil
+		}, stabilityhttp.TransportConfig{}, 0},
+		"reading": {func(req *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(readerFunc(func([]byte) (int, error) {
+				<-req.Context().Done()
+				return 0, req.Context().Err()
+			}))}, nil
+		}, stabilityhttp.TransportConfig{}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rt := stabilityhttp.NewTransport(c.base, c.cfg)
+				ctx, cancel := context.WithCancelCause(t.Context())
+				time.AfterFunc(time.Second, func() { cancel(shutdown) })
+				call := func() error {
+					resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil).WithContext(ctx))
+					if err == nil {
+						_, err = io.ReadAll(resp.Body)
+						resp.Body.Close()
+					}
+					return err
+				}
+				var wg sync.WaitGroup
+				for range c.busy {
+					wg.Go(func() { _ = call() })
+				}
+				synctest.Wait()
+				err := call()
+				require.ErrorIs(t, err, context.Canceled)
+				require.ErrorIs(t, err, shutdown)
+				wg.Wait()
+			})
+		})
+	}
 }

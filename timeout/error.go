@@ -47,6 +47,9 @@ func (e *Error) Unwrap() []error {
 // Timeout returns true, as the method of [net.Error] does where time was up.
 func (e *Error) Timeout() bool { return true }
 
+// Temporary returns true, as that of [context.DeadlineExceeded] does; [net.Error] has it.
+func (e *Error) Temporary() bool { return true }
+
 // ErrorType returns "timeout_exceeded", the attribute error.type of OpenTelemetry
 // for such a failure.
 func (e *Error) ErrorType() string { return exceededType }
