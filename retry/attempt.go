@@ -32,6 +32,7 @@ type mark struct {
 	context.Context
 	attempt int
 	budget  *Budget // nil: none
+	own     bool    // a Retry of this process counts the attempts, and makes others
 }
 
 type markKey struct{}
@@ -48,6 +49,23 @@ func (m *mark) Value(key any) any {
 func markOf(ctx context.Context) *mark {
 	m, _ := ctx.Value(markKey{}).(*mark)
 	return m
+}
+
+func (m *mark) isOwn() bool { return m != nil && m.own }
+
+// Detached returns what is left of the mark where the call of one caller is made for
+// several. What came from outside the process is that caller's own affair: another's call
+// is retried all the same.
+func (m *mark) Detached() any {
+	for ; m != nil; m = markOf(m.Context) {
+		if m.own {
+			return m
+		}
+		if m.attempt == 0 && m.budget == nil {
+			break // WithAttempt 0: what is made under it are calls of their own
+		}
+	}
+	return nil
 }
 
 func (m *mark) number() int {

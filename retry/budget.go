@@ -2,12 +2,12 @@ package retry
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"time"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/check"
 	"github.com/crumplezone/stability/internal/keyed"
 	"github.com/crumplezone/stability/internal/window"
 )
@@ -20,7 +20,9 @@ type BudgetConfig struct {
 	// MinPerSecond is how many retries a second are paid for without calls, so
 	// that a client of little traffic can retry at all: MinPerSecond times Window
 	// of them within a Window. Above 0, at most 1e6; a tiny value is as good as
-	// none. Default 1.
+	// none. Where there is a Key, each key has its own: with a thousand keys at a standstill
+	// at once, such as when this side has lost its network, a thousand times as many, though
+	// never more than Config.Attempts for each call. Default 1.
 	MinPerSecond float64
 	// Window is how long a call counts, at least 10ms: what calls earned in a long
 	// quiet time is not there to be spent on an outage. It slides, in ten steps, and
@@ -37,25 +39,20 @@ type BudgetConfig struct {
 	Keys stability.Keys
 }
 
-// Validate reports the first field that is not usable, as the error that
-// [NewBudget] panics with.
+// Validate returns an error for each field that is not usable, joined by [errors.Join],
+// or nil. [NewBudget] panics with it.
 func (c BudgetConfig) Validate() error {
-	switch {
-	case math.IsNaN(c.Ratio) || c.Ratio < 0 || c.Ratio > maxRatio:
-		return fmt.Errorf("retry: BudgetConfig.Ratio must be from 0 to %d", maxRatio)
-	case math.IsNaN(c.MinPerSecond) || c.MinPerSecond < 0 || c.MinPerSecond > maxMinPerSecond:
-		return fmt.Errorf("retry: BudgetConfig.MinPerSecond must be from 0 to %d", maxMinPerSecond)
-	case c.Window < 0:
-		return errors.New("retry: BudgetConfig.Window must not be negative")
-	case c.Window > 0 && c.Window < minWindow:
-		return fmt.Errorf("retry: BudgetConfig.Window must be at least %v", minWindow)
-	case c.Key == nil && c.Keys != stability.Keys{}:
-		return errors.New("retry: BudgetConfig.Keys needs a BudgetConfig.Key")
-	}
+	p := check.Of("retry: BudgetConfig")
+	p.If(math.IsNaN(c.Ratio) || c.Ratio < 0 || c.Ratio > maxRatio, "Ratio", c.Ratio, fmt.Sprintf("must be from 0 to %d", maxRatio))
+	p.If(math.IsNaN(c.MinPerSecond) || c.MinPerSecond < 0 || c.MinPerSecond > maxMinPerSecond, "MinPerSecond", c.MinPerSecond,
+		fmt.Sprintf("must be from 0 to %d", maxMinPerSecond))
+	p.If(c.Window < 0, "Window", c.Window, "must not be negative")
+	p.If(c.Window > 0 && c.Window < minWindow, "Window", c.Window, fmt.Sprintf("must be at least %v", minWindow))
+	p.If(c.Key == nil && c.Keys != stability.Keys{}, "Keys", c.Keys, "needs a BudgetConfig.Key")
 	if err := c.Keys.Validate(); err != nil {
-		return fmt.Errorf("retry: BudgetConfig.%w", err)
+		p.Add(fmt.Errorf("retry: BudgetConfig.%w", err))
 	}
-	return nil
+	return p.Err()
 }
 
 const (

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -16,7 +17,7 @@ const maxErrors = 8
 type Error struct {
 	Name string // the policy's Config.Name
 	// Reason is ErrExhausted, ErrBudget, ErrDeadline, ErrPushback, the error of the
-	// call's context, which has ended, or that of a refused attempt. In the last one
+	// call's context, which has ended, with its cause, or that of a refused attempt. In the last one
 	// errors.Is finds ErrRefused and what the refusal wraps, such as breaker.ErrOpen,
 	// but not stability.ErrRejected, since attempts before it were made.
 	Reason   error
@@ -27,26 +28,38 @@ type Error struct {
 
 // Error names the policy, the reason, and the last attempt with its error.
 func (e *Error) Error() string {
-	reason := e.Reason.Error()
+	reason := "retry: given up"
+	if e.Reason != nil {
+		reason = e.Reason.Error()
+	}
 	if !strings.HasPrefix(reason, "retry: ") { // the error of a context
 		reason = "retry: " + reason
 	}
 	if e.Name != "" {
 		reason = e.Name + ": " + reason
 	}
-	return fmt.Sprintf("%s (attempt %d: %v)", reason, e.Attempts, e.last())
+	last := e.last()
+	if last == nil {
+		return fmt.Sprintf("%s (attempt %d)", reason, e.Attempts)
+	}
+	return fmt.Sprintf("%s (attempt %d: %v)", reason, e.Attempts, last)
 }
 
 // Unwrap returns the Reason and the error of the last attempt.
-func (e *Error) Unwrap() []error { return []error{e.Reason, e.last()} }
+func (e *Error) Unwrap() []error {
+	return slices.DeleteFunc([]error{e.Reason, e.last()}, func(err error) bool { return err == nil })
+}
 
 // ErrorType returns a value of low cardinality for the attribute error.type of
 // OpenTelemetry: "retry_exhausted", "retry_budget", "retry_deadline" (also where the
-// deadline has passed), "retry_pushback", "retry_refused", or "retry_canceled".
+// deadline has passed), "retry_pushback", "retry_refused", "retry_canceled", or "_OTHER"
+// without a Reason.
 func (e *Error) ErrorType() string { return errorType(e.Reason) }
 
 func errorType(reason error) string {
 	switch {
+	case reason == nil:
+		return "_OTHER"
 	case errors.Is(reason, ErrRefused): // whatever the refusal wraps
 		return typeRefused
 	case errors.Is(reason, ErrExhausted):

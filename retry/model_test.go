@@ -204,7 +204,8 @@ func (p plan) expected() result {
 		case cancels:
 			return end(stability.Calls{Ignored: 1}, context.Canceled, errCall)
 		case isPushedBack:
-			pause, cause = pause+p.asked, pushback(p.asked)
+			spread := min(pause+p.asked/2, (p.patience-waited-p.asked)/2)
+			pause, cause = p.asked+max(spread, 0), pushback(p.asked)
 		}
 		switch {
 		case n == p.attempts:

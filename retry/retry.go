@@ -22,6 +22,8 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/check"
+	"github.com/crumplezone/stability/internal/ended"
 	"github.com/crumplezone/stability/internal/refusal"
 	"github.com/crumplezone/stability/internal/stripe"
 	"github.com/crumplezone/stability/internal/telemetry"
@@ -59,12 +61,14 @@ type Config struct {
 	// Max is what the longest pause grows to. Default 2s, or Base where that is longer.
 	Max time.Duration
 	// MaxPushback is the longest pause that the dependency may ask for where the
-	// call's ctx has no deadline; a call that is asked for more is given up. Where
-	// there is a deadline, that is the bound. Default 1m.
+	// call's ctx has no deadline; a call that is asked for more is given up, and what is
+	// added to spread those who were told the same stays within it. Where there is a
+	// deadline, that is the bound. Default 1m.
 	MaxPushback time.Duration
 	// Jitter returns the pause, given the longest; what lies outside of 0 to
-	// longest is cut off. It may be called by many goroutines at once. Default:
-	// any pause from 0 to longest is as likely as another (full jitter).
+	// longest is cut off. Where the dependency asked for a pause, Jitter returns what is
+	// added to it. It may be called by many goroutines at once. Default: any pause from 0
+	// to longest is as likely as another (full jitter).
 	Jitter func(longest time.Duration) time.Duration
 	// Budget pays for the retries. It may be shared with other policies, and with
 	// hedges. Default a budget of the policy's own, as [NewBudget] makes it from
@@ -88,22 +92,16 @@ type Config struct {
 	MeterProvider metric.MeterProvider
 }
 
-// Validate reports the first field that is not usable, as the error that [New]
-// panics with.
+// Validate returns an error for each field that is not usable, joined by [errors.Join],
+// or nil. [New] panics with it.
 func (c Config) Validate() error {
-	switch {
-	case c.Attempts < 0:
-		return errors.New("retry: Config.Attempts must not be negative")
-	case c.Base < 0:
-		return errors.New("retry: Config.Base must not be negative")
-	case c.Max < 0:
-		return errors.New("retry: Config.Max must not be negative")
-	case c.Max > 0 && c.Base > c.Max:
-		return errors.New("retry: Config.Base must not be longer than Config.Max")
-	case c.MaxPushback < 0:
-		return errors.New("retry: Config.MaxPushback must not be negative")
-	}
-	return nil
+	p := check.Of("retry: Config")
+	p.If(c.Attempts < 0, "Attempts", c.Attempts, "must not be negative")
+	p.If(c.Base < 0, "Base", c.Base, "must not be negative")
+	p.If(c.Max < 0, "Max", c.Max, "must not be negative")
+	p.If(c.Max > 0 && c.Base > c.Max, "Base", c.Base, fmt.Sprintf("must not be longer than Config.Max (%v)", c.Max))
+	p.If(c.MaxPushback < 0, "MaxPushback", c.MaxPushback, "must not be negative")
+	return p.Err()
 }
 
 func (c Config) withDefaults() Config {
@@ -176,10 +174,12 @@ func New(cfg Config) *Retry {
 // and the error of the last attempt. Where ctx has ended and the attempt failed with just that, its
 // error says all, and is returned as it is.
 //
-// Where the error of an attempt says how long to wait ([stability.RetryAfter]),
-// the pause is that long, and the jittered pause longer, so that those who were
-// told the same do not come back together. A pause that would not end before the
-// deadline of ctx is not made: Run returns at once.
+// Where the error of an attempt says how long to wait ([stability.RetryAfter]), the pause
+// is that long and longer, by a jitter of up to half as much and the backoff, as far as the
+// deadline of ctx lets it: those who were told the same do not come back together. A pause
+// that would not end before the deadline of ctx is not made: Run returns at once. An error
+// that says overload ([stability.Overloaded]) is an error like others: the retry is paid
+// for, and pauses for as long as was asked for, or for a backoff.
 //
 // Run allocates the context that marks the attempt, and nothing more when the
 // first attempt is the last.
@@ -240,14 +240,14 @@ type call struct {
 // begin returns the context of the first attempt, and whether an outer Retry decides
 // about others.
 func (r *Retry) begin(ctx context.Context) (first context.Context, nested bool, err error) {
-	if err := ctx.Err(); err != nil {
+	if err := ended.Err(ctx); err != nil {
 		return nil, false, err
 	}
 	outer := markOf(ctx)
 	nested = outer.number() > 0
 	budget := r.cfg.Budget.For(ctx)
 	if earned := budget.earn(outer); earned || !nested {
-		ctx = &mark{Context: ctx, attempt: max(1, outer.number()), budget: budget}
+		ctx = &mark{Context: ctx, attempt: max(1, outer.number()), budget: budget, own: !nested || outer.isOwn()}
 	}
 	return ctx, nested, nil
 }
@@ -279,36 +279,44 @@ func (c *call) unwind() {
 func (c *call) next(err error) error {
 	r := c.retry
 	var gaveUp *Error
-	ended := c.caller.Err()
+	over := c.caller.Err()
 	if stability.Rejected(err) && len(c.errs) > 0 {
 		c.attempt-- // the last that was made
-		if ended != nil {
-			return c.giveUp(ended)
+		if over != nil {
+			return c.giveUp(ended.With(c.caller, over))
 		}
 		return c.giveUp(fmt.Errorf("%w: %w", ErrRefused, refusal.AfterCall{Err: err}))
 	}
 	if stability.Rejected(err) || errors.As(err, &gaveUp) {
 		return err
 	}
-	if ended != nil && errors.Is(err, ended) || ended == nil && r.cfg.Retryable != nil && !r.cfg.Retryable(err) {
+	if over != nil && errors.Is(err, over) {
+		return ended.With(c.caller, err)
+	}
+	if over == nil && r.cfg.Retryable != nil && !r.cfg.Retryable(err) {
 		return err
 	}
 	if len(c.errs) == maxErrors {
 		c.errs = slices.Delete(c.errs, 0, 1)
 	}
 	c.errs = append(c.errs, err)
-	if ended != nil {
-		return c.giveUp(ended)
+	if over != nil {
+		return c.giveUp(ended.With(c.caller, over))
 	}
 	if c.attempt >= r.cfg.Attempts {
 		return c.giveUp(ErrExhausted)
 	}
-	asked := stability.RetryAfter(err)
-	pause := r.pause(c.attempt, asked)
-	resume := time.Now().Add(pause)
-	if deadline, ok := c.caller.Deadline(); ok && !resume.Before(deadline) {
+	asked, left := stability.RetryAfter(err), forever
+	deadline, limited := c.caller.Deadline()
+	now := time.Now()
+	if limited {
+		left = deadline.Sub(now)
+	}
+	pause := r.pause(c.attempt, asked, left)
+	resume := now.Add(pause)
+	if limited && !resume.Before(deadline) {
 		return c.giveUp(ErrDeadline)
-	} else if !ok && asked > r.cfg.MaxPushback {
+	} else if !limited && asked > r.cfg.MaxPushback {
 		return c.giveUp(ErrPushback)
 	}
 	budget := r.cfg.Budget.For(c.caller)
@@ -316,12 +324,12 @@ func (c *call) next(err error) error {
 	if !ok {
 		return c.giveUp(ErrBudget)
 	}
-	if ended := c.pause(err, pause, resume, budget, slot); ended != nil {
-		return c.giveUp(ended)
+	if err := c.pause(err, pause, resume, budget, slot); err != nil {
+		return c.giveUp(err)
 	}
 	r.retries.Add(1)
 	c.attempt++
-	c.ctx = &mark{Context: c.caller, attempt: c.attempt, budget: budget}
+	c.ctx = &mark{Context: c.caller, attempt: c.attempt, budget: budget, own: true}
 	r.event(c.caller, c.attempt, pause)
 	return nil
 }
@@ -344,19 +352,19 @@ func (c *call) giveUp(reason error) error {
 
 // pause returns nil at the time to resume, or the error of the caller's context
 // when that ended before: then the slot gets back what it paid.
-func (c *call) pause(err error, pause time.Duration, resume time.Time, budget *Budget, slot int64) (ended error) {
+func (c *call) pause(err error, pause time.Duration, resume time.Time, budget *Budget, slot int64) (gone error) {
 	over := false
 	defer func() {
-		if !over || ended != nil { // or OnRetry panicked
+		if !over || gone != nil { // or OnRetry panicked
 			budget.refund(slot)
 		}
 	}()
 	if c.retry.cfg.OnRetry != nil {
 		c.retry.cfg.OnRetry(c.ctx, err, pause)
 	}
-	ended = sleep(c.caller, time.Until(resume))
+	gone = sleep(c.caller, time.Until(resume))
 	over = true
-	return ended
+	return gone
 }
 
 // sleep returns nil after d, or the error of ctx when that ended before.
@@ -369,7 +377,7 @@ func sleep(ctx context.Context, d time.Duration) error {
 		case <-ctx.Done():
 		}
 	}
-	return ctx.Err()
+	return ended.Err(ctx)
 }
 
 // Stats is what a [Retry] has done.

@@ -229,7 +229,7 @@ func TestPushbackIsAFloor(t *testing.T) {
 			began := time.Now()
 			require.NoError(t, r.Run(t.Context(), fn))
 			require.GreaterOrEqual(t, time.Since(began), time.Minute)
-			require.LessOrEqual(t, time.Since(began), time.Minute+10*time.Millisecond)
+			require.LessOrEqual(t, time.Since(began), time.Minute+10*time.Millisecond, "MaxPushback is a minute")
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
@@ -442,11 +442,12 @@ func TestNilHasStats(t *testing.T) {
 // Contract: 41
 func TestConfig(t *testing.T) {
 	for want, cfg := range map[string]retry.Config{
-		"retry: Config.Attempts must not be negative":           {Attempts: -1},
-		"retry: Config.Base must not be negative":               {Base: -1},
-		"retry: Config.Max must not be negative":                {Max: -1},
-		"retry: Config.Base must not be longer than Config.Max": {Base: 2, Max: 1},
-		"retry: Config.MaxPushback must not be negative":        {MaxPushback: -1},
+		"retry: Config.Attempts (-1) must not be negative":                                                 {Attempts: -1},
+		"retry: Config.Base (-1ns) must not be negative":                                                   {Base: -1},
+		"retry: Config.Max (-1ns) must not be negative":                                                    {Max: -1},
+		"retry: Config.Base (2ns) must not be longer than Config.Max (1ns)":                                {Base: 2, Max: 1},
+		"retry: Config.MaxPushback (-1ns) must not be negative":                                            {MaxPushback: -1},
+		"retry: Config.Attempts (-1) must not be negative\nretry: Config.Base (-2ns) must not be negative": {Attempts: -1, Base: -2},
 	} {
 		require.EqualError(t, cfg.Validate(), want)
 		require.PanicsWithError(t, want, func() { retry.New(cfg) })

@@ -90,6 +90,7 @@ func TestErrorType(t *testing.T) {
 		"retry_pushback":  retry.ErrPushback,
 		"retry_refused":   retry.ErrRefused,
 		"retry_canceled":  context.Canceled,
+		"_OTHER":          nil,
 	} {
 		err := &retry.Error{Reason: reason, Attempts: 1, Errors: []error{errCall}}
 		require.Equal(t, want, err.ErrorType())
