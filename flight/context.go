@@ -1,6 +1,10 @@
 package flight
 
-import "context"
+import (
+	"context"
+
+	"github.com/crumplezone/stability/internal/scope"
+)
 
 // A callersContext is what the context of a call derives from: it has the values of
 // the first caller, and ends as the context of the last one did. So a breaker inside
@@ -9,13 +13,43 @@ import "context"
 // canceled, or at a deadline that is known beforehand.
 type callersContext struct {
 	context.Context // the first caller's values
+	flights         any
+	key             string
+	landed          chan struct{} // closed when the call has ended
 	done            chan struct{}
 	err             error // written before done is closed
 	pass            func()
 }
 
-func newCallersContext(first context.Context) *callersContext {
-	return &callersContext{Context: context.WithoutCancel(first), done: make(chan struct{})}
+func newCallersContext(first context.Context, flights any, key string, landed chan struct{}) *callersContext {
+	return &callersContext{Context: context.WithoutCancel(first), done: make(chan struct{}), flights: flights, key: key, landed: landed}
+}
+
+type withinKey struct{}
+
+// Value implements [context.Context]: the values of the first caller, but for those of his
+// call alone.
+func (c *callersContext) Value(key any) any {
+	if key == (withinKey{}) {
+		return c
+	}
+	return scope.Value(c.Context, key)
+}
+
+// within reports whether ctx is that of the call for the key, or of one that it makes.
+func within(ctx context.Context, flights any, key string) bool {
+	c, _ := ctx.Value(withinKey{}).(*callersContext)
+	for ; c != nil; c, _ = c.Context.Value(withinKey{}).(*callersContext) {
+		if c.flights != flights || c.key != key {
+			continue
+		}
+		select {
+		case <-c.landed: // and its context was kept
+		default:
+			return true
+		}
+	}
+	return false
 }
 
 // Done implements [context.Context].

@@ -6,3 +6,13 @@ func (f *Flights[T]) Strays() int {
 	defer f.mu.Unlock()
 	return len(f.strays)
 }
+
+// KeySizes returns the sizes in bytes of the keys of the values kept.
+func (f *Flights[T]) KeySizes() (sizes []int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for key := range f.kept.byKey {
+		sizes = append(sizes, len(key))
+	}
+	return sizes
+}

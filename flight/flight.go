@@ -14,10 +14,10 @@
 package flight
 
 import (
-	"container/list"
 	"context"
 	"errors"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,6 +25,9 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/check"
+	"github.com/crumplezone/stability/internal/ended"
+	"github.com/crumplezone/stability/internal/keyed"
 	"github.com/crumplezone/stability/internal/stripe"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
@@ -38,33 +41,33 @@ type Config struct {
 	// Name names the flights in telemetry. Default "".
 	Name string
 	// StaleIfError is how old the last good value of a key may be to answer for a
-	// call that failed or was refused. Its age counts from the start of the call that
+	// call that failed or was refused. The value goes to whoever asks for the key: where
+	// answers depend on the user, the key names him. Its age counts from the start of the call that
 	// brought it. Default 0: errors are not answered, and no value is kept.
 	StaleIfError time.Duration
 	// MaxStale is how many values are kept for StaleIfError at the most. The oldest
 	// make room. Default 1024.
 	MaxStale int
-	// Classify judges how calls ended. A kept value answers for a Failure. An error
-	// that Classify calls a Success, such as a row that does not exist, reaches the
-	// callers, and the kept value is dropped. Default [stability.Classify].
+	// Classify judges how calls ended. A kept value answers for a Failure, and for a call
+	// that was refused. An error that Classify calls a Success is an answer: it reaches the
+	// callers, and the kept value is dropped. A row that does not exist is one, and so are
+	// an HTTP server's 401, 403, 404 and 410: a kept value in their place would show what
+	// is gone, or what this caller must not see. Default [stability.Classify], for which
+	// every error but overload and cancellation is a Failure.
 	Classify stability.Classifier
 	// MeterProvider provides the instruments. Default the global one of
 	// OpenTelemetry.
 	MeterProvider metric.MeterProvider
 }
 
-// Validate reports the first field that is not usable, as the error that [New]
-// panics with.
+// Validate returns an error for each field that is not usable, joined by [errors.Join],
+// or nil. [New] panics with it.
 func (c Config) Validate() error {
-	switch {
-	case c.StaleIfError < 0:
-		return errors.New("flight: Config.StaleIfError must not be negative")
-	case c.MaxStale < 0:
-		return errors.New("flight: Config.MaxStale must not be negative")
-	case c.MaxStale > 0 && c.StaleIfError == 0:
-		return errors.New("flight: Config.MaxStale needs a Config.StaleIfError for which values are kept")
-	}
-	return nil
+	p := check.Of("flight: Config")
+	p.If(c.StaleIfError < 0, "StaleIfError", c.StaleIfError, "must not be negative")
+	p.If(c.MaxStale < 0, "MaxStale", c.MaxStale, "must not be negative")
+	p.If(c.MaxStale > 0 && c.StaleIfError == 0, "MaxStale", c.MaxStale, "needs a Config.StaleIfError for which values are kept")
+	return p.Err()
 }
 
 // Flights are the calls on their way, at most one for each key that a caller still
@@ -117,14 +120,15 @@ type stray struct {
 // usable.
 func New[T any](cfg Config) *Flights[T] {
 	f := &Flights[T]{settings: newSettings(cfg), calls: map[string]*call[T]{}, strays: map[string]stray{}}
-	f.kept = shelf[T]{max: f.cfg.MaxStale, maxAge: f.cfg.StaleIfError, byKey: map[string]*list.Element{}}
+	f.kept = shelf[T]{max: f.cfg.MaxStale, maxAge: f.cfg.StaleIfError, byKey: map[string]*good[T]{}}
 	telemetry.Observe(f.meter, f, func(f *Flights[T], o metric.Observer) { f.observe(o, f.Stats()) })
 	telemetry.Register(f.meter, f, func(f *Flights[T]) stability.Point { return f.point(f.Stats()) })
 	return f
 }
 
 // Do returns what fn returns, called once for all callers of key who are there while
-// it runs. The Degraded is nil exactly where the value is fn's own; else it is the
+// it runs. So key names all that the answer depends on: the user, his tenant, his language.
+// The Degraded is nil exactly where the value is fn's own; else it is the
 // last good value of key, no older than Config.StaleIfError, and the Degraded tells
 // its age and the error that it stands in for. All callers get the same value, which
 // must not be changed.
@@ -149,8 +153,13 @@ func (f *Flights[T]) Do(ctx context.Context, key string, fn func(context.Context
 		return v, nil, err
 	}
 	var zero T
-	if err := ctx.Err(); err != nil {
+	if err := ended.Err(ctx); err != nil {
 		return zero, nil, err
+	}
+	key = keyed.Shorten(key)
+	if within(ctx, f, key) {
+		v, err := fn(ctx)
+		return v, nil, err
 	}
 	c := f.join(ctx, key, fn)
 	select {
@@ -187,8 +196,9 @@ func (f *Flights[T]) join(ctx context.Context, key string, fn func(context.Conte
 		telemetry.Event(ctx, "stability.shared", policy, f.cfg.Name, func() []attribute.KeyValue { return nil })
 		return c
 	}
+	key = strings.Clone(key) // it may be a piece of something large
 	c = &call[T]{callers: 1, done: make(chan struct{})}
-	c.waiting = newCallersContext(ctx)
+	c.waiting = newCallersContext(ctx, f, key, c.done)
 	c.ctx, c.cancel = context.WithCancel(c.waiting) //nolint:gosec // land calls it.
 	f.calls[key] = c
 	f.running++
@@ -200,7 +210,7 @@ func (f *Flights[T]) join(ctx context.Context, key string, fn func(context.Conte
 // leave takes a caller away from a call, unless it has landed, and ends the call when
 // that was the last caller.
 func (f *Flights[T]) leave(ctx context.Context, key string, c *call[T]) (left, last bool) {
-	ended := ctx.Err() // not under mu: it may be anybody's context
+	end := ctx.Err() // not under mu: it may be anybody's context
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if c.landed { // and the key may be the next call's by now
@@ -214,7 +224,7 @@ func (f *Flights[T]) leave(ctx context.Context, key string, c *call[T]) (left, l
 	s := f.strays[key]
 	s.calls++
 	f.strays[key] = s
-	c.waiting.end(ended)
+	c.waiting.end(end)
 	return true, true
 }
 
@@ -297,7 +307,7 @@ func (c *call[T]) answered() bool {
 // late is what a caller gets who left a call.
 func (f *Flights[T]) late(ctx context.Context, key string) (T, *stability.Degraded, error) {
 	var zero T
-	err := ctx.Err()
+	err := ended.Err(ctx)
 	if f.cfg.StaleIfError == 0 || errors.Is(err, context.Canceled) {
 		return zero, nil, err
 	}
@@ -341,9 +351,14 @@ func (f *Flights[T]) Stats() Stats {
 	if f == nil {
 		return Stats{}
 	}
-	f.mu.Lock()
-	running, kept := f.running, f.kept.len(time.Now())
-	f.mu.Unlock()
+	// What is too old goes a little at a time, so that nobody waits for long.
+	var running, kept int
+	for more := true; more; {
+		f.mu.Lock()
+		more = f.kept.expire(time.Now())
+		running, kept = f.running, f.kept.len()
+		f.mu.Unlock()
+	}
 	return Stats{
 		Calls:   f.tally.Calls(),
 		Shared:  f.shared.Load(),

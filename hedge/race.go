@@ -182,6 +182,9 @@ func (r *race[T]) join(setting int) {
 	r.end(c, v, err)
 }
 
+// Detached returns nil: what is done for several callers is no call of this race.
+func (c *call[T]) Detached() any { return nil }
+
 // Wait implements [onhold.Call]: the call has not been sent, or is held up on the
 // caller's own side.
 func (c *call[T]) Wait() {
