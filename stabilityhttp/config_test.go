@@ -53,7 +53,7 @@ func TestConfigValidate(t *testing.T) {
 		{config{DeadlineHeader: "TE"}, `DeadlineHeader must not be "TE", which says something else: choose another name`},
 		{config{Keys: stability.Keys{Max: -1}}, "Keys.Max (-1) must not be negative"},
 
-		{config{Retry: retry.Config{Attempts: -1}}, "Retry: retry: Config.Attempts must not be negative"},
+		{config{Retry: retry.Config{Attempts: -1}}, "Retry: retry: Config.Attempts (-1) must not be negative"},
 		{config{Bulkhead: bulkhead.Config{Limit: -1}}, "Bulkhead: bulkhead: Config.Limit (-1) must be positive"},
 		{config{Bulkhead: bulkhead.Config{Limit: 5, MaxWait: 1}}, "Bulkhead: bulkhead: Config.MaxWait (1ns) needs a Config.Queue to wait in"},
 		{config{Breaker: breaker.Config{FailureRatio: math.NaN()}}, "Breaker: breaker: Config.FailureRatio (NaN) must be from 0 to 1"},
