@@ -79,9 +79,12 @@ func hasControl(s string) bool {
 }
 
 func isHost(s string) bool {
-	return !strings.ContainsFunc(s, func(c rune) bool {
-		return c < utf8.RuneSelf && !isAlpha(byte(c)) && !isDigit(byte(c)) && !strings.ContainsRune("!$%&'()*+,-.:;=[]_~", c)
-	})
+	for _, c := range []byte(s) {
+		if c < utf8.RuneSelf && !isAlpha(c) && !isDigit(c) && strings.IndexByte("!$%&'()*+,-.:;=[]_~", c) < 0 {
+			return false
+		}
+	}
+	return true
 }
 
 func isASCII(s string) bool {
