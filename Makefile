@@ -46,8 +46,8 @@ conformance: ## write docs/CONFORMANCE.md: which libraries keep which promises
 results: ## write docs/RESULTS.md: published results beside those of this library, in less than a minute
 	go test -count=1 ./examples/results -update
 
-together: ## write docs/TOGETHER.md: the parts together beside plain net/http, in a minute or two
-	go test -count=1 ./examples/together -update
+together: ## write docs/TOGETHER.md: the parts together beside plain net/http, in about six minutes
+	go test -count=1 -timeout 30m ./examples/together -update
 
 nethttp: ## write docs/NETHTTP.md: which of net/http's own tests differ behind the guards, and why; in a quarter of an hour
 	go run ./bench/cmd/nethttp

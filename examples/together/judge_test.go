@@ -68,6 +68,7 @@ type verdict struct {
 	ours, plain []score // by phase
 	back        int     // seconds from the end of the cause until ours is as good as plain
 	faults      []string
+	tries, held int // how often the cell was run, and how often it held
 }
 
 func (c cell) judge(ours, plain *antagonist.Result) verdict {

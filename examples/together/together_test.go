@@ -35,18 +35,17 @@ func TestTogether(t *testing.T) {
 		for i, c := range matrix {
 			t.Run(c.key(), func(t *testing.T) {
 				t.Parallel()
-				ours, fate := c.run(t, ours{})
-				plain, other := c.run(t, plain{})
-				v := c.judge(ours, plain)
+				v := c.tried(t, reasons[c.key()])
 				verdicts[i] = &v
 				v.hold(t, reasons)
-				if *all && !v.holds() {
-					t.Logf("ours: %v\nplain: %v\n%s", fate.lines(), other.lines(), c.timeline(ours, plain))
-				}
 			})
 		}
 	})
 	shaken := judgeHandshake(t)
+	shaken.tries = 1
+	if shaken.holds() {
+		shaken.held = 1
+	}
 	shaken.hold(t, reasons)
 	done := []verdict{shaken}
 	for _, v := range verdicts {
@@ -71,20 +70,54 @@ func TestTogether(t *testing.T) {
 	}
 	old, err := os.ReadFile(pageFile)
 	require.NoError(t, err)
-	require.Equal(t, string(old), page(done, reasons), "docs/TOGETHER.md is not what the tests find: run `make together`")
+	require.Contains(t, string(old), summary(done, reasons), "docs/TOGETHER.md is not what %s says: run `make together`", reasonsFile)
+	for _, v := range done {
+		require.Contains(t, string(old), "| "+v.name+" |", "docs/TOGETHER.md has no such cell: run `make together`")
+	}
 }
 
-// hold fails the test where a cell breaks the rule without a reason, or has one that it
-// does not need.
+// mostTries is how often a cell is run. Clients and servers draw their pauses by chance,
+// so that a cell at the edge of the rule keeps it in one run and breaks it in the next.
+const mostTries = 5
+
+// tried runs a cell. To write the page, it is run five times. To hold the library to the
+// page, it is run until it does once what the page says of it.
+func (c cell) tried(t *testing.T, reason string) (v verdict) {
+	t.Helper()
+	held := 0
+	for try := 1; ; try++ {
+		ours, fate := c.run(t, ours{})
+		plain, other := c.run(t, plain{})
+		v = c.judge(ours, plain)
+		if v.holds() {
+			held++
+		} else if *all {
+			t.Logf("ours: %v\nplain: %v\n%s", fate.lines(), other.lines(), c.timeline(ours, plain))
+		}
+		asSaid := v.holds() == (reason == "") || strings.HasPrefix(reason, byChance)
+		if try == mostTries || !*update && asSaid {
+			v.tries, v.held = try, held
+			return v
+		}
+	}
+}
+
+// byChance begins the reason of a cell that holds in some runs and not in others.
+const byChance = "by chance"
+
+// hold fails the test where a cell without a reason breaks the rule in each of its runs,
+// and where one with a reason breaks it in none.
 func (v verdict) hold(t *testing.T, reasons map[string]string) {
 	t.Helper()
 	reason, listed := reasons[v.key()]
 	switch {
-	case v.holds():
-		if listed && !*update {
-			t.Errorf("%s holds, although %s says why it cannot: %s", v.key(), reasonsFile, reason)
-		}
-	case !listed && !*update, *all:
+	case *update || strings.HasPrefix(reason, byChance):
+	case listed && v.held == v.tries:
+		t.Errorf("%s holds, although %s says why it cannot: %s", v.key(), reasonsFile, reason)
+	case !listed && v.held == 0:
+		t.Errorf("%s: ours %s, plain %s: %s", v.key(), shares(v.ours), shares(v.plain), strings.Join(v.faults, "; "))
+	}
+	if *all && !v.holds() {
 		t.Errorf("%s: ours %s, plain %s: %s", v.key(), shares(v.ours), shares(v.plain), strings.Join(v.faults, "; "))
 	}
 }
