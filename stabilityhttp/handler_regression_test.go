@@ -289,7 +289,10 @@ func TestUpgradeOutlivesItsRequest(t *testing.T) {
 				}
 				require.NoError(t, conn.Close())
 				synctest.Wait()
-				require.Equal(t, stability.Calls{Succeeded: 1}, leaf.Stats().Calls)
+				// The network in memory cancels the request as the client closes, at once with the
+				// end of the connection, which no server does after a Hijack: Ignored is as right.
+				require.EqualValues(t, 1, leaf.Stats().Started())
+				require.Zero(t, leaf.Stats().Failed)
 				require.EqualValues(t, 1, proxy.Stats().Started())
 			})
 		})
