@@ -1,6 +1,6 @@
 # Shorthand for what is done often. What the checks are stands in .ci/run.
 .DEFAULT_GOAL := help
-.PHONY: help check quick test lint fuzz api contract telemetry demo bench bench-report conformance results together nethttp instructions
+.PHONY: help check quick test lint vuln fuzz api contract telemetry demo bench bench-report conformance results together nethttp instructions
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ test: ## the tests of all modules under the race detector, shuffled
 
 lint: ## the linters of .golangci.yml on all modules (the first run builds them)
 	@.ci/run lint
+
+vuln: ## govulncheck on all modules, where its database can be reached
+	@.ci/run vuln
 
 fuzz: ## each fuzz target for a short while; longer with FUZZ_TIME=10m
 	@.ci/run fuzz
