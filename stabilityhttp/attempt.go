@@ -127,16 +127,14 @@ func (a *attempt) outgoing(reqBody io.ReadCloser, now time.Duration) (*http.Requ
 			return nil, err
 		}
 	}
-	deadline, limited := a.x.Deadline()
-	if limited = limited && t.deadlineHeader != ""; !limited && a.number == 0 {
-		return out, nil
-	}
+	// A base sets fields, although it should not, and attempts run side by side: each has a
+	// map of its own.
 	out.Header = make(http.Header, len(req.Header)+2)
 	for name, values := range req.Header {
 		// The values are shared, with no room behind them to append to.
 		out.Header[name] = values[:len(values):len(values)]
 	}
-	if limited {
+	if deadline, limited := a.x.Deadline(); limited && t.deadlineHeader != "" {
 		a.values[0] = t.timeLeft(deadline.Sub(a.x.began) - now)
 		out.Header[t.deadlineHeader] = a.values[0:1:1]
 	}

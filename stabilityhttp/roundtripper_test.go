@@ -5,11 +5,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +24,7 @@ import (
 
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/bulkhead"
+	"github.com/crumplezone/stability/hedge"
 	"github.com/crumplezone/stability/stabilityhttp"
 )
 
@@ -122,6 +125,49 @@ func TestBaseAddsToTheHeader(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, http.Header{"X-Mine": {"kept"}}, req.Header)
 	require.Empty(t, values[:2][1], "nothing is appended behind the caller's values")
+}
+
+// With the header parts off, what a base set in the header was set in the caller's request,
+// and a hedge whose calls did so side by side killed the process: concurrent map writes.
+//
+// Contract: 37
+func TestBaseSetsAFieldBesideAHedge(t *testing.T) {
+	for name, cfg := range map[string]stabilityhttp.TransportConfig{
+		"all parts": {},
+		"no fields": {Off: stabilityhttp.PartDeadlineHeader | stabilityhttp.PartRetry},
+		"no parts": {Off: stabilityhttp.PartTimeout | stabilityhttp.PartStallTimeout | stabilityhttp.PartRetry | stabilityhttp.PartQuota |
+			stabilityhttp.PartBulkhead | stabilityhttp.PartBreaker | stabilityhttp.PartDeadlineHeader},
+	} {
+		for _, hedged := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, ", hedged ", hedged), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					calls := 1
+					if hedged {
+						calls = 2
+						cfg.Hedge = &hedge.Config{Delay: time.Second}
+					}
+					var both sync.WaitGroup
+					both.Add(calls)
+					rt := stabilityhttp.NewTransport(roundTripper(func(req *http.Request) (*http.Response, error) {
+						both.Done()
+						both.Wait() // so that they are side by side
+						for i := range 100 {
+							req.Header.Set("Authorization", strconv.Itoa(i))
+							req.Header.Add("X-Mine", "added")
+							req.Header.Del("X-Other")
+						}
+						return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+					}), cfg)
+					req := newRequest(t, http.MethodGet, bubbleURL, nil)
+					req.Header = http.Header{"X-Mine": {"kept"}, "X-Other": {"kept"}}
+					_, err := rt.RoundTrip(req) //nolint:bodyclose // It is http.NoBody.
+					require.NoError(t, err)
+					require.Equal(t, http.Header{"X-Mine": {"kept"}, "X-Other": {"kept"}}, req.Header)
+					require.EqualValues(t, calls-1, rt.Stats().Hedge.Hedges)
+				})
+			})
+		}
+	}
 }
 
 // An attempt's context lives until its body has ended, and not longer; that of an
@@ -733,4 +779,37 @@ func TestNilTransport(t *testing.T) {
 	require.Zero(t, rt.Stats())
 	require.Equal(t, stabilityhttp.Gates{}, rt.Gates("upstream.test:80"))
 	require.Equal(t, bulkhead.Stats{}, rt.Gates("upstream.test:80").Bulkhead.Stats())
+}
+
+// A nil *Transport as http.DefaultTransport, which is what an off switch comes to where a
+// service guards all its requests, called itself until the stack overflowed.
+//
+// Contract: 54
+func TestNilTransportIsTheDefault(t *testing.T) {
+	before := http.DefaultTransport
+	defer func() { http.DefaultTransport = before }()
+	url := upstream(t, func(http.ResponseWriter, *http.Request) {})
+	var none *stabilityhttp.Transport
+	calls := 0
+	wrapped := roundTripper(func(req *http.Request) (*http.Response, error) {
+		calls++
+		return none.RoundTrip(req)
+	})
+	for name, base := range map[string]http.RoundTripper{
+		"nil":                 none,
+		"around nil":          stabilityhttp.NewTransport(none, stabilityhttp.TransportConfig{}),
+		"wrapped":             wrapped,
+		"wrapped and guarded": stabilityhttp.NewTransport(wrapped, stabilityhttp.TransportConfig{}),
+	} {
+		http.DefaultTransport = base
+		for _, rt := range []http.RoundTripper{none, base, stabilityhttp.NewTransport(nil, stabilityhttp.TransportConfig{})} {
+			req := newRequest(t, http.MethodGet, url, nil)
+			resp, err := rt.RoundTrip(req)
+			require.NoError(t, err, name)
+			require.Same(t, req, resp.Request, name)
+			require.NoError(t, resp.Body.Close())
+			(&http.Client{Transport: rt}).CloseIdleConnections()
+		}
+	}
+	require.GreaterOrEqual(t, calls, 6, "what somebody has put there is asked")
 }

@@ -1,6 +1,7 @@
 package stabilityhttp
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"sync"
@@ -44,7 +45,8 @@ import (
 //
 // Requests with other schemes than http and https go to the base as they are.
 //
-// A nil *Transport is [http.DefaultTransport]. All methods may be called by any
+// A nil *Transport is [http.DefaultTransport], and what net/http has there by itself where
+// it is that, or in that. All methods may be called by any
 // number of goroutines.
 type Transport struct {
 	base           http.RoundTripper
@@ -165,7 +167,7 @@ func newBase(cfg TransportConfig) http.RoundTripper {
 // on, as a [net/http/httputil.ReverseProxy] does, gives the server a ReadTimeout.
 func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if t == nil {
-		return http.DefaultTransport.RoundTrip(req)
+		return roundTripDefault(req)
 	}
 	if req.URL == nil || req.URL.Host == "" || req.URL.Scheme != "http" && req.URL.Scheme != "https" {
 		return t.base.RoundTrip(req)
@@ -173,12 +175,37 @@ func (t *Transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return t.exchange(req)
 }
 
+// standard is [http.DefaultTransport] as it was before anybody could put a Transport there.
+var standard = http.DefaultTransport
+
+type onStandard struct{}
+
+// roundTripDefault sends with [http.DefaultTransport]. Where that leads back here, because
+// it is a nil *Transport or has one in it, the request goes to what net/http has there by
+// itself: without the mark it would call itself until the stack overflows.
+func roundTripDefault(req *http.Request) (*http.Response, error) {
+	if base, ok := http.DefaultTransport.(*http.Transport); ok {
+		return base.RoundTrip(req)
+	}
+	if req.Context().Value(onStandard{}) != nil {
+		return standard.RoundTrip(req)
+	}
+	resp, err := http.DefaultTransport.RoundTrip(req.WithContext(context.WithValue(req.Context(), onStandard{}, true)))
+	if resp != nil {
+		resp.Request = req
+	}
+	return resp, err
+}
+
 // CloseIdleConnections closes the idle connections of the base, if it knows how to.
-// Requests under way go on.
+// Requests under way go on. A nil *Transport closes those of [http.DefaultTransport] where
+// that is an [http.Transport], and else those of the one that net/http has by itself.
 func (t *Transport) CloseIdleConnections() {
 	base := http.DefaultTransport
 	if t != nil {
 		base = t.base
+	} else if _, ok := base.(*http.Transport); !ok { // which may lead back here
+		base = standard
 	}
 	if c, ok := base.(interface{ CloseIdleConnections() }); ok {
 		c.CloseIdleConnections()
