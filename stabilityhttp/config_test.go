@@ -3,9 +3,6 @@ package stabilityhttp_test
 import (
 	"context"
 	"math"
-	"net/http"
-	"net/url"
-	"strings"
 	"testing"
 	"time"
 
@@ -97,36 +94,4 @@ func TestConfigValidate(t *testing.T) {
 		require.PanicsWithError(t, err.Error(), func() { stabilityhttp.NewTransport(nil, c.cfg) })
 		require.PanicsWithError(t, err.Error(), func() { stabilityhttp.NewClient(c.cfg) })
 	}
-}
-
-func TestHostPort(t *testing.T) {
-	for in, want := range map[string]string{
-		"http://Example.COM/path":  "example.com:80",
-		"https://example.com":      "example.com:443",
-		"https://example.com:":     "example.com:443",
-		"http://example.com:8080":  "example.com:8080",
-		"http://user@example.com":  "example.com:80",
-		"http://[::1]/":            "[::1]:80",
-		"https://[::1]:8443/":      "[::1]:8443",
-		"https://[fe80::1%25eth0]": "[fe80::1%eth0]:443",
-		"http://127.0.0.1:443/":    "127.0.0.1:443",
-	} {
-		require.Equal(t, want, stabilityhttp.HostPort(newRequest(t, http.MethodGet, in, nil)), in)
-	}
-}
-
-func FuzzHostPort(f *testing.F) {
-	for _, host := range []string{"example.com", "EXAMPLE.com:80", "[::1]", "[::1]:1", ":", "]:", "a:b:c"} {
-		f.Add("https", host)
-	}
-	f.Fuzz(func(t *testing.T, scheme, host string) {
-		if host == "" {
-			return // not for a Transport
-		}
-		key := stabilityhttp.HostPort(&http.Request{URL: &url.URL{Scheme: scheme, Host: host}})
-		require.NotEmpty(t, key)
-		require.Equal(t, strings.ToLower(key), key)
-		again := stabilityhttp.HostPort(&http.Request{URL: &url.URL{Scheme: scheme, Host: key}})
-		require.Equal(t, key, again, "a key is its own key")
-	})
 }

@@ -3,11 +3,9 @@ package stabilityhttp
 import (
 	"context"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/breaker"
@@ -251,33 +249,4 @@ func (t *Transport) timeLeft(left time.Duration) string {
 		return t.nearlyAll
 	}
 	return formatDeadline(left)
-}
-
-// HostPort is the key of a request in the default configuration: host and port in
-// lower case, the port also where it is the scheme's own.
-func HostPort(req *http.Request) string {
-	host, port, lower := req.URL.Host, false, true
-	for i := range len(host) {
-		switch c := host[i]; {
-		case c == ':':
-			port = true
-		case c == ']':
-			port = false // the colons were those of an IPv6 address
-		case c >= 'A' && c <= 'Z', c >= utf8.RuneSelf:
-			lower = false
-		}
-	}
-	if !lower {
-		host = strings.ToLower(host)
-	}
-	if port {
-		var empty bool
-		if host, empty = strings.CutSuffix(host, ":"); !empty {
-			return host
-		}
-	}
-	if req.URL.Scheme == "https" {
-		return host + ":443"
-	}
-	return host + ":80"
 }
