@@ -1,12 +1,12 @@
 package breaker
 
 import (
-	"fmt"
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/check"
 	"github.com/crumplezone/stability/internal/keyed"
 	"github.com/crumplezone/stability/internal/telemetry"
 	"github.com/crumplezone/stability/internal/window"
@@ -32,10 +32,8 @@ type Group struct {
 // by keys. It panics with the error of their Validate when one of them is not
 // usable.
 func NewGroup(cfg Config, keys stability.Keys) *Group {
+	check.Group(policy, cfg.Validate(), keys)
 	s := newSettings(cfg)
-	if err := keys.Validate(); err != nil {
-		panic(fmt.Errorf("breaker: %w", err))
-	}
 	s.sum = new(totals)
 	g := &Group{settings: s}
 	s.group = g

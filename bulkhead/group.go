@@ -1,11 +1,10 @@
 package bulkhead
 
 import (
-	"fmt"
-
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/check"
 	"github.com/crumplezone/stability/internal/keyed"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
@@ -25,10 +24,8 @@ type Group struct {
 // by keys. It panics with the error of their Validate when one of them is not
 // usable.
 func NewGroup(cfg Config, keys stability.Keys) *Group {
+	check.Group(policy, cfg.Validate(), keys)
 	s := newSettings(cfg)
-	if err := keys.Validate(); err != nil {
-		panic(fmt.Errorf("bulkhead: %w", err))
-	}
 	s.sum = new(telemetry.Tally)
 	g := &Group{settings: s}
 	s.group = g

@@ -17,6 +17,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/ended"
 	"github.com/crumplezone/stability/internal/refusal"
 	"github.com/crumplezone/stability/internal/stripe"
 	"github.com/crumplezone/stability/internal/telemetry"
@@ -98,7 +99,7 @@ func Do[T any](
 		v, err := fn(ctx)
 		return v, nil, err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := ended.Err(ctx); err != nil {
 		return zero, nil, err
 	}
 	v, covered, err := call(ctx, f, fn)

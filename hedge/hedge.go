@@ -20,6 +20,8 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/check"
+	"github.com/crumplezone/stability/internal/ended"
 	"github.com/crumplezone/stability/internal/keyed"
 	"github.com/crumplezone/stability/internal/onhold"
 	"github.com/crumplezone/stability/internal/stripe"
@@ -70,33 +72,22 @@ type Config struct {
 	MeterProvider metric.MeterProvider
 }
 
-// Validate reports the first field that is not usable, as the error that [New]
-// panics with.
+// Validate returns an error for each field that is not usable, joined by [errors.Join],
+// or nil. [New] panics with it.
 func (c Config) Validate() error {
-	switch {
-	case c.Delay < 0:
-		return errors.New("hedge: Config.Delay must not be negative")
-	case math.IsNaN(c.Percentile) || c.Percentile < 0 || c.Percentile >= 1:
-		return errors.New("hedge: Config.Percentile must be from 0 to below 1")
-	case c.MinDelay < 0:
-		return errors.New("hedge: Config.MinDelay must not be negative")
-	case c.MaxDelay < 0:
-		return errors.New("hedge: Config.MaxDelay must not be negative")
-	case c.Delay > 0 && (c.Percentile > 0 || c.MinDelay > 0 || c.MaxDelay > 0):
-		return errors.New("hedge: Config.Delay leaves nothing to Config.Percentile, MinDelay and MaxDelay: set it or them")
-	case c.MaxDelay > 0 && c.MinDelay > c.MaxDelay:
-		return errors.New("hedge: Config.MinDelay must not be longer than Config.MaxDelay")
-	case c.Max < 0:
-		return errors.New("hedge: Config.Max must not be negative")
-	case c.Delay > 0 && c.Key != nil:
-		return errors.New("hedge: Config.Delay leaves nothing to Config.Key: set one of them")
-	case c.Key == nil && c.Keys != stability.Keys{}:
-		return errors.New("hedge: Config.Keys needs a Config.Key")
-	}
-	if err := c.Keys.Validate(); err != nil {
-		return fmt.Errorf("hedge: Config.%w", err)
-	}
-	return nil
+	p := check.Of("hedge: Config")
+	p.If(c.Delay < 0, "Delay", c.Delay, "must not be negative")
+	p.If(math.IsNaN(c.Percentile) || c.Percentile < 0 || c.Percentile >= 1, "Percentile", c.Percentile, "must be from 0 to below 1")
+	p.If(c.MinDelay < 0, "MinDelay", c.MinDelay, "must not be negative")
+	p.If(c.MaxDelay < 0, "MaxDelay", c.MaxDelay, "must not be negative")
+	p.If(c.MaxDelay > 0 && c.MinDelay > c.MaxDelay, "MinDelay", c.MinDelay, fmt.Sprintf("must not be longer than Config.MaxDelay (%v)", c.MaxDelay))
+	p.If(c.Delay > 0 && (c.Percentile > 0 || c.MinDelay > 0 || c.MaxDelay > 0), "Delay", c.Delay,
+		"leaves nothing to Config.Percentile, MinDelay and MaxDelay: set it or them")
+	p.If(c.Delay > 0 && c.Key != nil, "Delay", c.Delay, "leaves nothing to Config.Key: set one of them")
+	p.If(c.Max < 0, "Max", c.Max, "must not be negative")
+	p.If(c.Key == nil && c.Keys != stability.Keys{}, "Keys", c.Keys, "needs a Config.Key")
+	p.In("hedge: Config.", c.Keys.Validate())
+	return p.Err()
 }
 
 func (c Config) withDefaults() Config {
@@ -276,7 +267,7 @@ func Open[T any](ctx context.Context, h *Hedge, fn func(context.Context) (T, err
 		v, err = fn(ctx)
 		return v, func() {}, err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := ended.Err(ctx); err != nil {
 		return v, func() {}, err
 	}
 	r := &race[T]{hedge: h, caller: ctx, fn: fn, dispose: dispose}

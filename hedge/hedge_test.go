@@ -432,6 +432,15 @@ func TestConfig(t *testing.T) {
 		require.ErrorContains(t, err, "hedge: Config.")
 		require.PanicsWithError(t, err.Error(), func() { hedge.New(cfg) })
 	}
+	require.EqualError(t, hedge.Config{
+		Delay: -1, Percentile: 95, MinDelay: 2, MaxDelay: 1, Max: -3, Keys: stability.Keys{Max: -4, IdleFor: -5},
+	}.Validate(), `hedge: Config.Delay (-1ns) must not be negative
+hedge: Config.Percentile (95) must be from 0 to below 1
+hedge: Config.MinDelay (2ns) must not be longer than Config.MaxDelay (1ns)
+hedge: Config.Max (-3) must not be negative
+hedge: Config.Keys ({-4 -5ns}) needs a Config.Key
+hedge: Config.Keys.Max (-4) must not be negative
+hedge: Config.Keys.IdleFor (-5ns) must not be negative`)
 	for want, cfg := range map[time.Duration]hedge.Config{ // the delay while nothing is known
 		time.Second:   {},
 		7:             {Delay: 7},

@@ -66,6 +66,15 @@ func limit(perSecond float64) rate.Limit {
 // advance takes a reading of the clock.
 func (b *bucket) advance(now time.Duration) { b.now = max(b.now, now) }
 
+// shift makes now the present instant, though it is before: the clock is another. The
+// tokens are what they were.
+func (b *bucket) shift(now time.Duration) {
+	b.settle()
+	b.inside.SetBurstAt(clock(b.now), int(b.room())) // it counts the tokens until then
+	b.now, b.then = now, now
+	b.inside.SetBurstAt(clock(now), int(b.room()))
+}
+
 // tokensAt returns how many tokens there are to be had at an instant that is not
 // before now, if none is taken until then.
 func (b *bucket) tokensAt(at time.Duration) float64 { return float64(b.spare) + b.insideAt(at) }
@@ -196,7 +205,7 @@ func (b *bucket) due(n int64) time.Duration {
 		return at
 	}
 	for step := time.Duration(1); b.insideAt(at) < need; step *= 2 {
-		if at += step; at >= forever || at < 0 {
+		if at += step; at >= forever || at < b.now {
 			return forever
 		}
 	}

@@ -1,11 +1,10 @@
 package ratelimit
 
 import (
-	"fmt"
-
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/check"
 	"github.com/crumplezone/stability/internal/keyed"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
@@ -28,10 +27,8 @@ type Group struct {
 // by keys. It panics with the error of their Validate when one of them is not
 // usable.
 func NewGroup(cfg Config, keys stability.Keys) *Group {
+	check.Group(policy, cfg.Validate(), keys)
 	s := newSettings(cfg)
-	if err := keys.Validate(); err != nil {
-		panic(fmt.Errorf("ratelimit: %w", err))
-	}
 	s.sum = new(telemetry.Tally)
 	g := &Group{settings: s}
 	s.group = g
@@ -127,5 +124,6 @@ func (l *Limiter) harmless() bool {
 // caller holds mu.
 func (l *Limiter) unchanged() bool {
 	l.enter()
-	return l.queue.first() == nil && l.bucket.rate == l.cfg.Rate && int(l.bucket.burst) == l.cfg.burst()
+	return l.queue.first() == nil && l.bucket.rate == l.cfg.Rate && int(l.bucket.burst) == l.cfg.burst() &&
+		l.burstSet() == (l.cfg.Burst > 0)
 }

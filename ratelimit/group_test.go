@@ -188,7 +188,9 @@ func TestNilGroup(t *testing.T) {
 // Contract: 41
 func TestGroupConfig(t *testing.T) {
 	good := ratelimit.Config{Rate: 1}
-	require.PanicsWithError(t, "ratelimit: Config.Rate must be positive and finite", func() { ratelimit.NewGroup(ratelimit.Config{}, stability.Keys{}) })
+	require.PanicsWithError(t, "ratelimit: Config.Rate (0) must be positive and finite\nratelimit: Keys.Max (-1) must not be negative\nratelimit: Keys.IdleFor (-2ns) must not be negative", func() {
+		ratelimit.NewGroup(ratelimit.Config{}, stability.Keys{Max: -1, IdleFor: -2})
+	})
 	require.PanicsWithError(t, "ratelimit: Keys.Max (-1) must not be negative", func() { ratelimit.NewGroup(good, stability.Keys{Max: -1}) })
 	require.PanicsWithError(t, "ratelimit: Keys.IdleFor (-1ns) must not be negative", func() { ratelimit.NewGroup(good, stability.Keys{IdleFor: -1}) })
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/ended"
 	"github.com/crumplezone/stability/internal/onhold"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
@@ -89,10 +90,36 @@ func (l *Limiter) enter() {
 	left := l.unlend()
 	// Nothing more is spent now: the room of what was is free from the instant of this
 	// reading on, and not before.
-	l.bucket.advance(l.now())
+	l.advance()
 	l.bucket.reclaim(left)
 	if l.queue.first() != nil {
 		l.serve()
+	}
+}
+
+// advance reads the clock. Since that is done under mu, a reading before the present
+// instant is of another clock, such as that of a test's bubble: what is due stays as far
+// off as it was. The caller holds mu.
+func (l *Limiter) advance() {
+	now := l.now()
+	if now < l.bucket.now {
+		l.shift(now)
+	}
+	l.bucket.advance(now)
+}
+
+func (l *Limiter) shift(now time.Duration) {
+	back := l.bucket.now - now
+	l.bucket.shift(now)
+	l.lender.last -= back
+	l.refused.Store(nil)
+	for w := l.queue.first(); w != nil; w = w.next {
+		w.latest -= back
+	}
+	if l.alarm != nil {
+		l.alarm.leaseEnds -= back
+		l.alarm.stop()
+		l.setAlarm()
 	}
 }
 
@@ -108,7 +135,12 @@ func (l *Limiter) serve() {
 
 // try takes n tokens if they are there, without a wait.
 func (l *Limiter) try(n int) bool {
-	if r := l.refused.Load(); r == nil || l.now() >= r.until {
+	good := false
+	if r := l.refused.Load(); r != nil {
+		now := l.now()
+		good = r.at(now, now)
+	}
+	if !good {
 		if l.lockOrSpend(n) {
 			return true
 		}
@@ -152,12 +184,16 @@ func (l *Limiter) takeFirst(n int) bool {
 // acquire takes n tokens, if need be after a wait in the queue, or returns a
 // Rejection.
 func (l *Limiter) acquire(ctx context.Context, n int, maxWait time.Duration) error {
+	// It may be anybody's context, whose code may do what it likes: it is asked while
+	// nothing is taken, and not under mu.
 	var deadline time.Time
+	var done <-chan struct{}
 	if maxWait > 0 {
-		deadline, _ = ctx.Deadline() // not under mu: it may be anybody's context
+		deadline, _ = ctx.Deadline()
+		done = ctx.Done()
 	}
 	if r := l.refused.Load(); r != nil && n == 1 {
-		if now := l.now(); latest(now, maxWait, deadline) < r.until {
+		if now := l.now(); r.at(now, latest(now, maxWait, deadline)) {
 			return l.reject(ctx, l.renew(r, now))
 		}
 	}
@@ -195,7 +231,6 @@ func (l *Limiter) acquire(ctx context.Context, n int, maxWait time.Duration) err
 	l.setAlarm()
 	l.mu.Unlock()
 
-	defer onhold.Begin(ctx).End()
 	// The tokens of w come when they are due only where nobody's alarm is late.
 	var over <-chan time.Time
 	if maxWait < forever {
@@ -203,11 +238,7 @@ func (l *Limiter) acquire(ctx context.Context, n int, maxWait time.Duration) err
 		defer t.Stop()
 		over = t.C
 	}
-	r := l.wait(ctx, w, over)
-	if l.waited.Enabled(ctx) {
-		l.waited.Record(ctx, (l.now() - now).Seconds(), l.attrs)
-	}
-	if r != nil {
+	if r := l.wait(ctx, w, done, over); r != nil {
 		return l.reject(ctx, r)
 	}
 	return nil
@@ -229,19 +260,47 @@ func latest(now, maxWait time.Duration, deadline time.Time) time.Duration {
 const grace = time.Millisecond
 
 // wait returns when w has its tokens, or without them when its time is over.
-func (l *Limiter) wait(ctx context.Context, w *waiter, over <-chan time.Time) *stability.Rejection {
+func (l *Limiter) wait(ctx context.Context, w *waiter, done <-chan struct{}, over <-chan time.Time) *stability.Rejection {
+	settled := false
+	defer func() {
+		if !settled { // something of the user's has panicked
+			l.leave(w, false)
+		}
+	}()
+	defer onhold.Begin(ctx).End()
+	began := time.Now()
 	select {
 	case <-w.done:
-		if w.refusal != nil || ctx.Err() == nil {
-			return w.refusal
-		}
-	case <-ctx.Done():
+	case <-done:
 	case <-over:
 	}
-	ended := ctx.Err()
+	if l.waited.Enabled(ctx) {
+		l.waited.Record(ctx, time.Since(began).Seconds(), l.attrs)
+	}
+	// A call whose context has ended must not start, even if its tokens have come.
 	var reason error
-	if ended != nil {
-		reason = fmt.Errorf("%w: %w", ErrLimited, ended) // not under mu: it may be anybody's error
+	if err := ctx.Err(); err != nil {
+		reason = fmt.Errorf("%w: %w", ErrLimited, ended.With(ctx, err))
+	}
+	settled = true
+	r := l.leave(w, reason == nil)
+	if r == nil || reason == nil || r == w.refusal {
+		return r
+	}
+	gone := l.rejection(0)
+	gone.Reason = reason
+	return &gone
+}
+
+// leave ends the wait of w. It returns nil where w has its tokens and may keep them, the
+// refusal that it has got, or else one for the moment; then nothing is left of w.
+func (l *Limiter) leave(w *waiter, keep bool) *stability.Rejection {
+	select {
+	case <-w.done:
+		if w.refusal != nil || keep {
+			return w.refusal
+		}
+	default:
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -249,20 +308,14 @@ func (l *Limiter) wait(ctx context.Context, w *waiter, over <-chan time.Time) *s
 	switch {
 	case w.queued:
 		l.queue.remove(w)
-	case w.refusal != nil || ended == nil:
-		return w.refusal // or nil: the tokens won the race
+	case w.refusal != nil || keep: // it won the race
+		return w.refusal
 	default:
-		// They won it, but a call whose context has ended must not start.
 		l.bucket.give(w.n)
 	}
 	l.refused.Store(nil) // there is less to wait for
 	l.serve()
-	if ended == nil {
-		return &l.makeRefusal(l.bucket.now, l.bucket.due(l.queue.until(int(w.n)))).Rejection
-	}
-	r := l.rejection(0)
-	r.Reason = reason
-	return &r
+	return &l.makeRefusal(l.bucket.now, l.bucket.due(l.queue.until(int(w.n)))).Rejection
 }
 
 // change changes the bucket and refuses those who cannot be served in time any more.

@@ -200,8 +200,7 @@ func TestAlarmDoesNotSpin(t *testing.T) {
 			l := New(Config{Rate: rate, Burst: 1})
 			require.True(t, l.Allow())
 			rings := 0
-			l.alarm = &alarm{timer: time.AfterFunc(time.Hour, func() { rings++; l.ring() })}
-			l.alarm.timer.Stop()
+			l.alarm = &alarm{ring: func() { rings++; l.ring() }}
 			var wg sync.WaitGroup
 			const waiters = 100
 			for range waiters {
@@ -255,7 +254,7 @@ func TestTokenComesAsMaxWaitEnds(t *testing.T) {
 		close(w.done)
 		over := make(chan time.Time, 1)
 		over <- time.Now()
-		require.Nil(t, l.wait(t.Context(), w, over))
+		require.Nil(t, l.wait(t.Context(), w, nil, over))
 	}
 }
 

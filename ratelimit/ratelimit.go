@@ -15,7 +15,6 @@ package ratelimit
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"sync"
@@ -25,12 +24,14 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/check"
+	"github.com/crumplezone/stability/internal/ended"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
 
 // ErrLimited is the Reason of every refusal: no token was to be had, or none in the
-// time that the call had.
-var ErrLimited = errors.New("ratelimit: limited")
+// time that the call had. errors.Is finds [stability.ErrRejected] in it.
+var ErrLimited = stability.NewReason("ratelimit: limited")
 
 const policy = "ratelimit"
 
@@ -46,7 +47,7 @@ type Config struct {
 	// default.
 	Rate float64
 	// Burst is how many calls are let in at once after a quiet time, at most 1<<30.
-	// Default 0: a tenth of a second's worth of Rate, at least 1.
+	// Default 0: a tenth of a second's worth of Rate, at least 1, also after SetRate.
 	Burst int
 	// MaxWait is how long a call that finds no token may wait for one in Run and
 	// Enter. Default 0: it does not wait, and is refused at once.
@@ -59,20 +60,15 @@ type Config struct {
 	MeterProvider metric.MeterProvider
 }
 
-// Validate reports the first field that is not usable, as the error that [New]
-// panics with.
+// Validate returns an error for each field that is not usable, joined by [errors.Join],
+// or nil. [New] panics with it.
 func (c Config) Validate() error {
-	switch {
-	case !validRate(c.Rate):
-		return errors.New("ratelimit: Config.Rate must be positive and finite")
-	case c.Burst < 0:
-		return errors.New("ratelimit: Config.Burst must not be negative")
-	case c.Burst > maxBurst:
-		return fmt.Errorf("ratelimit: Config.Burst must be at most %d", maxBurst)
-	case c.MaxWait < 0:
-		return errors.New("ratelimit: Config.MaxWait must not be negative")
-	}
-	return nil
+	p := check.Of("ratelimit: Config")
+	p.If(!validRate(c.Rate), "Rate", c.Rate, "must be positive and finite")
+	p.If(c.Burst < 0, "Burst", c.Burst, "must not be negative")
+	p.If(c.Burst > maxBurst, "Burst", c.Burst, fmt.Sprintf("must be at most %d", maxBurst))
+	p.If(c.MaxWait < 0, "MaxWait", c.MaxWait, "must not be negative")
+	return p.Err()
 }
 
 func validRate(r float64) bool { return r > 0 && r <= math.MaxFloat64 }
@@ -81,8 +77,11 @@ func (c Config) burst() int {
 	if c.Burst > 0 {
 		return c.Burst
 	}
-	return int(max(1, min(c.Rate/10, maxBurst)))
+	return defaultBurst(c.Rate)
 }
+
+// defaultBurst is the burst at a rate for which nobody set one.
+func defaultBurst(perSecond float64) int { return int(max(1, min(perSecond/10, maxBurst))) }
 
 // A Limiter is a [stability.Gate] that lets calls in at a limited rate. A token
 // that a call took is spent, however the call ends; a call that was refused, or
@@ -135,7 +134,7 @@ func (l *Limiter) init(s *settings, key string) {
 // where no token can come in time: before the end of MaxWait and of ctx's deadline,
 // after all who wait already. RetryAfter is when one can; it is never too short, and
 // may be a sixteenth too long (or 0.1 ms). Where ctx ended while the call waited,
-// errors.Is finds ctx's error in the Rejection too.
+// errors.Is finds ctx's error and its cause in the Rejection too.
 //
 // Run blocks only to wait for a token, and does not allocate unless it waits, but
 // for a Rejection now and then, which many refusals share.
@@ -162,7 +161,7 @@ func (l *Limiter) Admit(ctx context.Context) (context.Context, stability.Admissi
 		return ctx, stability.Admission{}, nil
 	}
 	if err := ctx.Err(); err != nil {
-		return ctx, stability.Admission{}, err
+		return ctx, stability.Admission{}, ended.With(ctx, err)
 	}
 	if !l.spend() {
 		if err := l.acquire(ctx, 1, l.cfg.MaxWait); err != nil {
@@ -204,7 +203,7 @@ func (l *Limiter) WaitN(ctx context.Context, n int) error {
 		return nil
 	}
 	if err := ctx.Err(); err != nil {
-		return err
+		return ended.With(ctx, err)
 	}
 	if n <= 0 || n == 1 && l.spend() {
 		return nil
@@ -212,9 +211,11 @@ func (l *Limiter) WaitN(ctx context.Context, n int) error {
 	return l.acquire(ctx, n, forever)
 }
 
-// SetRate changes how many calls a second are let in from now on. Those who wait
-// keep their places; those who can no longer be served in time are refused. It
-// returns an error, and changes nothing, when perSecond is not positive and finite.
+// SetRate changes how many calls a second are let in from now on. The burst goes with
+// it where neither Config.Burst nor [Limiter.SetBurst] set one. Those who wait keep their
+// places; those who can no longer be served in time, or wait for more tokens than the burst,
+// are refused. It returns an error, and changes nothing, when perSecond is not positive and
+// finite.
 func (l *Limiter) SetRate(perSecond float64) error {
 	if l == nil {
 		return nil
@@ -222,7 +223,12 @@ func (l *Limiter) SetRate(perSecond float64) error {
 	if !validRate(perSecond) {
 		return fmt.Errorf("ratelimit: rate %v is not positive and finite", perSecond)
 	}
-	l.change(func() { l.bucket.setRate(perSecond) })
+	l.change(func() {
+		l.bucket.setRate(perSecond)
+		if !l.burstSet() {
+			l.bucket.setBurst(defaultBurst(perSecond))
+		}
+	})
 	return nil
 }
 
@@ -236,7 +242,10 @@ func (l *Limiter) SetBurst(burst int) error {
 	if burst <= 0 || burst > maxBurst {
 		return fmt.Errorf("ratelimit: burst %d is not from 1 to %d", burst, maxBurst)
 	}
-	l.change(func() { l.bucket.setBurst(burst) })
+	l.change(func() {
+		l.bucket.setBurst(burst)
+		l.needAlarm().burstSet = true
+	})
 	return nil
 }
 

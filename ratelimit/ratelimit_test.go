@@ -3,6 +3,7 @@ package ratelimit_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"sync"
 	"testing"
@@ -350,6 +351,32 @@ func TestSetRate(t *testing.T) {
 	})
 }
 
+// SetRate kept the burst of the first rate where nobody had set one: a limiter made for 10
+// a second and set to 10,000 let in one call at a time, and one set from 10,000 to 10 let in
+// a hundred seconds' worth at once.
+func TestSetRateTakesTheBurstAlong(t *testing.T) {
+	bubble(t, ratelimit.Config{Rate: 10}, func(t *testing.T, l *ratelimit.Limiter) {
+		require.Equal(t, 1, l.Stats().Burst)
+		require.NoError(t, l.SetRate(10_000))
+		require.Equal(t, 1000, l.Stats().Burst)
+		time.Sleep(time.Second)
+		require.Equal(t, 1000, drain(l))
+		time.Sleep(time.Second)
+		require.NoError(t, l.SetRate(20))
+		require.Equal(t, 2, drain(l))
+		require.NoError(t, l.SetRate(math.MaxFloat64))
+		require.Equal(t, 1<<30, l.Stats().Burst)
+
+		require.NoError(t, l.SetBurst(7))
+		require.NoError(t, l.SetRate(10_000))
+		require.Equal(t, 7, l.Stats().Burst, "somebody has set it")
+	})
+	bubble(t, ratelimit.Config{Rate: 10, Burst: 5}, func(t *testing.T, l *ratelimit.Limiter) {
+		require.NoError(t, l.SetRate(10_000))
+		require.Equal(t, 5, l.Stats().Burst, "the Config has set it")
+	})
+}
+
 func TestSetRateTakesRefusalsBack(t *testing.T) {
 	bubble(t, ratelimit.Config{Rate: 1e-6, Burst: 1}, func(t *testing.T, l *ratelimit.Limiter) {
 		drain(l)
@@ -446,9 +473,12 @@ func TestValidate(t *testing.T) {
 	good := ratelimit.Config{Rate: 1}
 	require.NoError(t, good.Validate())
 	for want, change := range map[string]func(*ratelimit.Config){
-		"ratelimit: Config.Burst must not be negative":       func(c *ratelimit.Config) { c.Burst = -1 },
-		"ratelimit: Config.Burst must be at most 1073741824": func(c *ratelimit.Config) { c.Burst = 1<<30 + 1 },
-		"ratelimit: Config.MaxWait must not be negative":     func(c *ratelimit.Config) { c.MaxWait = -1 },
+		"ratelimit: Config.Burst (-1) must not be negative":               func(c *ratelimit.Config) { c.Burst = -1 },
+		"ratelimit: Config.Burst (1073741825) must be at most 1073741824": func(c *ratelimit.Config) { c.Burst = 1<<30 + 1 },
+		"ratelimit: Config.MaxWait (-1ns) must not be negative":           func(c *ratelimit.Config) { c.MaxWait = -1 },
+		"ratelimit: Config.Rate (-1) must be positive and finite\nratelimit: Config.Burst (-2) must not be negative\nratelimit: Config.MaxWait (-3ns) must not be negative": func(c *ratelimit.Config) {
+			c.Rate, c.Burst, c.MaxWait = -1, -2, -3
+		},
 	} {
 		bad := good
 		change(&bad)
@@ -456,7 +486,7 @@ func TestValidate(t *testing.T) {
 		require.PanicsWithError(t, want, func() { ratelimit.New(bad) })
 	}
 	for _, rate := range []float64{0, -1, math.NaN(), math.Inf(1), math.Inf(-1)} {
-		require.EqualError(t, ratelimit.Config{Rate: rate}.Validate(), "ratelimit: Config.Rate must be positive and finite")
+		require.EqualError(t, ratelimit.Config{Rate: rate}.Validate(), fmt.Sprintf("ratelimit: Config.Rate (%v) must be positive and finite", rate))
 	}
 	require.NoError(t, ratelimit.Config{Rate: math.MaxFloat64, Burst: 1 << 30, MaxWait: math.MaxInt64}.Validate())
 	require.NoError(t, ratelimit.Config{Rate: math.SmallestNonzeroFloat64}.Validate())

@@ -14,9 +14,15 @@ import (
 // forward.
 type refusal struct {
 	stability.Rejection
+	made  time.Duration
 	until time.Duration
 	fresh time.Duration // its RetryAfter is near enough before
 }
+
+// at reports whether the refusal is good now, which was read after r was, for a call that
+// waits until latest. A now before it was made is of another clock, such as that of a
+// test's bubble.
+func (r *refusal) at(now, latest time.Duration) bool { return r.made <= now && latest < r.until }
 
 const (
 	// staleShare is the share of RetryAfter by which it may be too long.
@@ -32,6 +38,7 @@ func (l *Limiter) makeRefusal(now, until time.Duration) *refusal {
 	left := max(until-now, 0)
 	return &refusal{
 		Rejection: l.rejection(left),
+		made:      now,
 		until:     until,
 		fresh:     min(until, now+max(left/staleShare, minFresh)),
 	}

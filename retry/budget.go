@@ -49,9 +49,7 @@ func (c BudgetConfig) Validate() error {
 	p.If(c.Window < 0, "Window", c.Window, "must not be negative")
 	p.If(c.Window > 0 && c.Window < minWindow, "Window", c.Window, fmt.Sprintf("must be at least %v", minWindow))
 	p.If(c.Key == nil && c.Keys != stability.Keys{}, "Keys", c.Keys, "needs a BudgetConfig.Key")
-	if err := c.Keys.Validate(); err != nil {
-		p.Add(fmt.Errorf("retry: BudgetConfig.%w", err))
-	}
+	p.In("retry: BudgetConfig.", c.Keys.Validate())
 	return p.Err()
 }
 

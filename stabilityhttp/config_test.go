@@ -54,9 +54,9 @@ func TestConfigValidate(t *testing.T) {
 		{config{Bulkhead: bulkhead.Config{Limit: -1}}, "Bulkhead: bulkhead: Config.Limit (-1) must be positive"},
 		{config{Bulkhead: bulkhead.Config{Limit: 5, MaxWait: 1}}, "Bulkhead: bulkhead: Config.MaxWait (1ns) needs a Config.Queue to wait in"},
 		{config{Breaker: breaker.Config{FailureRatio: math.NaN()}}, "Breaker: breaker: Config.FailureRatio (NaN) must be from 0 to 1"},
-		{config{RateLimit: ratelimit.Config{Burst: 5}}, "RateLimit: ratelimit: Config.Rate must be positive and finite"},
-		{config{RateLimit: ratelimit.Config{Rate: math.Inf(1)}}, "RateLimit: ratelimit: Config.Rate must be positive and finite"},
-		{config{Hedge: &hedge.Config{Delay: -1}}, "Hedge: hedge: Config.Delay must not be negative"},
+		{config{RateLimit: ratelimit.Config{Burst: 5}}, "RateLimit: ratelimit: Config.Rate (0) must be positive and finite"},
+		{config{RateLimit: ratelimit.Config{Rate: math.Inf(1)}}, "RateLimit: ratelimit: Config.Rate (+Inf) must be positive and finite"},
+		{config{Hedge: &hedge.Config{Delay: -1}}, "Hedge: hedge: Config.Delay (-1ns) must not be negative"},
 
 		{config{Retry: retry.Config{Classify: classify}}, "Retry.Classify is not asked: set TransportConfig.Classify"},
 		{config{Retry: retry.Config{Retryable: func(error) bool { return true }}}, "Retry.Retryable is not asked: set TransportConfig.Retryable"},

@@ -1,11 +1,10 @@
 package timeout
 
 import (
-	"fmt"
-
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/check"
 	"github.com/crumplezone/stability/internal/keyed"
 	"github.com/crumplezone/stability/internal/stripe"
 	"github.com/crumplezone/stability/internal/telemetry"
@@ -26,10 +25,8 @@ type Group struct {
 // by keys. It panics with the error of their Validate when one of them is not
 // usable.
 func NewGroup(cfg Config, keys stability.Keys) *Group {
+	check.Group(policy, cfg.Validate(), keys)
 	s := newSettings(cfg)
-	if err := keys.Validate(); err != nil {
-		panic(fmt.Errorf("timeout: %w", err))
-	}
 	s.sum, s.sumExceeded = new(telemetry.Tally), new(stripe.Counter)
 	g := &Group{settings: s}
 	s.group = g

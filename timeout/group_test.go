@@ -69,7 +69,9 @@ func TestNilGroup(t *testing.T) {
 // Contract: 41
 func TestGroupConfig(t *testing.T) {
 	good := timeout.Config{After: 1}
-	require.PanicsWithError(t, "timeout: Config.After must be positive", func() { timeout.NewGroup(timeout.Config{}, stability.Keys{}) })
+	require.PanicsWithError(t, "timeout: Config.After (0s) must be positive\ntimeout: Keys.Max (-1) must not be negative\ntimeout: Keys.IdleFor (-2ns) must not be negative", func() {
+		timeout.NewGroup(timeout.Config{}, stability.Keys{Max: -1, IdleFor: -2})
+	})
 	require.PanicsWithError(t, "timeout: Keys.Max (-1) must not be negative", func() { timeout.NewGroup(good, stability.Keys{Max: -1}) })
 	require.PanicsWithError(t, "timeout: Keys.IdleFor (-1ns) must not be negative", func() { timeout.NewGroup(good, stability.Keys{IdleFor: -1}) })
 }

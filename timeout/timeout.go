@@ -21,6 +21,8 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/check"
+	"github.com/crumplezone/stability/internal/ended"
 	"github.com/crumplezone/stability/internal/stripe"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
@@ -47,13 +49,12 @@ type Config struct {
 	MeterProvider metric.MeterProvider
 }
 
-// Validate reports the first field that is not usable, as the error that [New]
-// panics with.
+// Validate returns an error for each field that is not usable, joined by [errors.Join],
+// or nil. [New] panics with it.
 func (c Config) Validate() error {
-	if c.After <= 0 {
-		return errors.New("timeout: Config.After must be positive")
-	}
-	return nil
+	p := check.Of("timeout: Config")
+	p.If(c.After <= 0, "After", c.After, "must be positive")
+	return p.Err()
 }
 
 // A Timeout is a [stability.Gate] that gives each call a context with a deadline.
@@ -127,7 +128,7 @@ func (t *Timeout) Admit(ctx context.Context) (context.Context, stability.Admissi
 		return ctx, stability.Admission{}, nil
 	}
 	if err := ctx.Err(); err != nil {
-		return ctx, stability.Admission{}, err
+		return ctx, stability.Admission{}, ended.With(ctx, err)
 	}
 	after := time.Duration(t.after.Load())
 	deadline := time.Now().Add(after)

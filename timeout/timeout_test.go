@@ -323,8 +323,9 @@ func TestSetAfter(t *testing.T) {
 func TestValidate(t *testing.T) {
 	for _, after := range []time.Duration{0, -1, math.MinInt64} {
 		cfg := timeout.Config{After: after}
-		require.EqualError(t, cfg.Validate(), "timeout: Config.After must be positive")
-		require.PanicsWithError(t, "timeout: Config.After must be positive", func() { timeout.New(cfg) })
+		want := fmt.Sprintf("timeout: Config.After (%v) must be positive", after)
+		require.EqualError(t, cfg.Validate(), want)
+		require.PanicsWithError(t, want, func() { timeout.New(cfg) })
 	}
 	for _, after := range []time.Duration{1, math.MaxInt64} {
 		require.NoError(t, timeout.Config{After: after}.Validate())
