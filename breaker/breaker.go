@@ -95,7 +95,8 @@ type Config struct {
 	OpenFor time.Duration
 	// MaxOpenFor bounds the open time, which doubles each time a probe fails. It is
 	// OpenFor again after the breaker has closed (and ramped up, with RampFor).
-	// Default 60s, or OpenFor where that is longer.
+	// Default 10s, or OpenFor where that is longer: a probe costs a dependency that is
+	// down next to nothing, and one that is back waits no longer than this for its calls.
 	MaxOpenFor time.Duration
 	// Jitter returns by how much an open time is shortened, given the longest, a
 	// tenth of it; what lies outside of 0 to longest is cut off. Many processes then
@@ -167,7 +168,7 @@ func (c Config) withDefaults() Config {
 	orDefault(&c.MinCalls, 20)
 	orDefault(&c.Window, 10*time.Second)
 	orDefault(&c.OpenFor, 5*time.Second)
-	orDefault(&c.MaxOpenFor, max(60*time.Second, c.OpenFor))
+	orDefault(&c.MaxOpenFor, max(10*time.Second, c.OpenFor))
 	orDefault(&c.Probes, 1)
 	orDefault(&c.ProbeFor, 30*time.Second)
 	return c

@@ -15,6 +15,24 @@ import (
 	"github.com/crumplezone/stability/breaker"
 )
 
+// By default, a dependency that was away for an hour gets its calls back within ten seconds.
+// It was up to a minute, and longer behind another tier.
+//
+// Contract: 46
+func TestOpenTimesAreShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := breaker.New(breaker.Config{Consecutive: 1})
+		require.Error(t, b.Run(t.Context(), failed))
+		for began := time.Now(); time.Since(began) < time.Hour; {
+			wait := b.Stats().RetryAfter
+			require.LessOrEqual(t, wait, 10*time.Second)
+			require.Positive(t, wait)
+			time.Sleep(wait)
+			require.ErrorIs(t, b.Run(t.Context(), failed), errCall)
+		}
+	})
+}
+
 // Contract: 11
 func TestJitterShortensTheOpenTime(t *testing.T) {
 	for name, of := range map[string]struct{ by, then time.Duration }{

@@ -100,7 +100,7 @@ func TestProbeEndsWhileForced(t *testing.T) {
 // Contract: 11, 12
 func TestForcedModeForgetsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := probing(t, breaker.Config{OpenFor: time.Second})
+		b := probing(t, breaker.Config{OpenFor: time.Second, MaxOpenFor: time.Minute})
 		for range 3 {
 			require.Error(t, b.Run(t.Context(), failed))
 			time.Sleep(b.Stats().RetryAfter)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"reflect"
 	"strings"
@@ -98,6 +99,11 @@ type TransportConfig struct {
 	// attempt is made after has been closed; its status is in the error's text. A
 	// Budget that it has is for all hosts together. Default a budget for each host, so
 	// that one which is down does not use up the retries of the others.
+	//
+	// A request that is made while a server answers another one, in a context of
+	// [net/http.Request.Context] there, waits for a pause that the next server asks for only
+	// where it is no longer than MaxPushback, by default 2s. Past that, RoundTrip returns the
+	// response, for the server to pass on.
 	Retry retry.Config
 	// Retryable reports whether req may be made again after an attempt that ended
 	// in resp or in err; the other one is nil. It is not asked where the request
@@ -121,8 +127,9 @@ type TransportConfig struct {
 	// a token. Default none: with a Rate of 0 there is no limit.
 	RateLimit ratelimit.Config
 	// Bulkhead configures the bulkhead of each host. Default a Limit of 100 and,
-	// where neither Queue nor MaxWait is given, a Queue of as many and a MaxWait of a
-	// second or, if that is shorter, StallTimeout: there is always a queue.
+	// where neither Queue nor MaxWait is given, a Queue of ten times as many and a MaxWait
+	// of a second or, if that is shorter, StallTimeout: there is always a queue, and a
+	// burst that the host works off in that time is not refused.
 	//
 	// Where the base is an [http.Transport] with a MaxConnsPerHost, that is the default
 	// Limit, with a Queue of at least 100 and no MaxWait but the deadline. NewTransport
@@ -303,8 +310,12 @@ func (c TransportConfig) longestWait() (time.Duration, string) {
 	return 0, ""
 }
 
-// defaultLimit is the default of Bulkhead.Limit.
-const defaultLimit = 100
+const (
+	// defaultLimit is the default of Bulkhead.Limit.
+	defaultLimit = 100
+	// queueShare is how many times Bulkhead.Limit the default of its Queue is.
+	queueShare = 10
+)
 
 func (c TransportConfig) withDefaults() TransportConfig {
 	orDefault(&c.Timeout, 30*time.Second)
@@ -319,7 +330,7 @@ func (c TransportConfig) withDefaults() TransportConfig {
 	orDefault(&c.DeadlineHeader, DeadlineHeader)
 	orDefault(&c.Bulkhead.Limit, defaultLimit)
 	if c.Bulkhead.Limit > 0 && c.Bulkhead.Queue == 0 && c.Bulkhead.MaxWait == 0 {
-		c.Bulkhead.Queue = c.Bulkhead.Limit
+		c.Bulkhead.Queue = queueShare * min(c.Bulkhead.Limit, math.MaxInt32/queueShare)
 		c.Bulkhead.MaxWait = min(time.Second, c.StallTimeout)
 	}
 	probeFor, _ := c.longestWait()

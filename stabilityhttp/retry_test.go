@@ -406,6 +406,46 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 	})
 }
 
+// A tier in the middle waited out the ten seconds that the next one told it to. To its own
+// client it seemed to hang: the one probe of that client's breaker was out for as long, and
+// everybody else was refused, again and again after the last tier had come back.
+//
+// Contract: 46
+func TestATierPassesALongPushbackOn(t *testing.T) {
+	for name, c := range map[string]struct {
+		serving     bool
+		after       string
+		maxPushback time.Duration
+		code, calls int
+	}{
+		"long, of a server":               {true, "10", 0, 503, 1},
+		"short, of a server":              {true, "1", 0, 200, 2},
+		"long, of nobody's server":        {false, "10", 0, 200, 2},
+		"long, of a server that wants to": {true, "10", time.Minute, 200, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := &answers{t: t, all: []any{status{503, "Retry-After", c.after}, 200}}
+				rt := stabilityhttp.NewTransport(base, stabilityhttp.TransportConfig{Retry: retry.Config{MaxPushback: c.maxPushback}})
+				req := newRequest(t, http.MethodGet, bubbleURL, nil)
+				if c.serving {
+					req = req.WithContext(context.WithValue(t.Context(), http.ServerContextKey, &http.Server{}))
+				}
+				start := time.Now()
+				resp, err := rt.RoundTrip(req)
+				require.NoError(t, err)
+				require.NoError(t, resp.Body.Close())
+				require.Equal(t, c.code, resp.StatusCode)
+				require.Equal(t, c.calls, base.calls)
+				if c.calls == 1 {
+					require.Zero(t, time.Since(start))
+					require.Equal(t, c.after, resp.Header.Get("Retry-After"))
+				}
+			})
+		})
+	}
+}
+
 // Between attempts nothing is taken: no permit, no probe of a breaker, which the next
 // attempt needs itself, and no connection.
 func TestNothingIsHeldInPauses(t *testing.T) {

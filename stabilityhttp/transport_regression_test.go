@@ -360,11 +360,11 @@ func TestBulkheadFitsTheBase(t *testing.T) {
 		limit, queue int
 	}{
 		{four, stabilityhttp.TransportConfig{}, 4, 100},
-		{four, stabilityhttp.TransportConfig{Bulkhead: bulkhead.Config{Limit: 3}}, 3, 3},
+		{four, stabilityhttp.TransportConfig{Bulkhead: bulkhead.Config{Limit: 3}}, 3, 30},
 		{four, stabilityhttp.TransportConfig{Bulkhead: bulkhead.Config{Queue: 7}}, 4, 7},
 		{&http.Transport{MaxConnsPerHost: 400}, stabilityhttp.TransportConfig{}, 400, 400},
-		{h2, stabilityhttp.TransportConfig{}, 100, 100},
-		{new(http.Transport), stabilityhttp.TransportConfig{}, 100, 100},
+		{h2, stabilityhttp.TransportConfig{}, 100, 1000},
+		{new(http.Transport), stabilityhttp.TransportConfig{}, 100, 1000},
 	} {
 		limit, queue := limit(c.base, c.cfg)
 		require.Equal(t, []int{c.limit, c.queue}, []int{limit, queue}, "%+v", c.cfg.Bulkhead)

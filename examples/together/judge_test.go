@@ -8,8 +8,12 @@ import (
 	"github.com/crumplezone/stability/antagonist"
 )
 
-// grace is how long after a cause has gone nothing is asked.
-const grace = 10
+const (
+	// settle is how long before a cause nothing is asked: what comes then may meet it.
+	settle = 5
+	// grace is how long after a cause has gone nothing is asked.
+	grace = 10
+)
 
 // A phase is a span of the run within which the load and the servers are the same.
 type phase struct {
@@ -26,7 +30,7 @@ func (c cell) phases() []phase {
 		return []phase{whole}
 	}
 	before, during, after := whole, whole, whole
-	before.name, before.to = "before", c.cause.from
+	before.name, before.to = "before", c.cause.from-settle
 	during.name, during.from, during.to, during.calm = "during", c.cause.from, c.cause.to, false
 	after.name, after.from = "after", c.cause.to+grace
 	if c.cause.away {
@@ -41,6 +45,7 @@ func (c cell) phases() []phase {
 type score struct {
 	good, refused int
 	possible      float64 // that could have been answered
+	ordinary      float64 // that could have been answered if nothing had gone wrong
 	offered       int
 }
 
@@ -51,6 +56,14 @@ func (s score) share() float64 {
 	return float64(s.good) / s.possible
 }
 
+func (s *score) add(other score) {
+	s.good += other.good
+	s.refused += other.refused
+	s.offered += other.offered
+	s.possible += other.possible
+	s.ordinary += other.ordinary
+}
+
 func (c cell) score(p phase, r *antagonist.Result) score {
 	var s score
 	for _, second := range r.Seconds[p.from:p.to] {
@@ -58,43 +71,73 @@ func (c cell) score(p phase, r *antagonist.Result) score {
 		s.refused += second.Refused
 		s.offered += second.Offered
 	}
-	s.possible = min(float64(s.offered)*(1-c.failing), p.capacity*float64(p.to-p.from))
+	seconds := float64(p.to - p.from)
+	s.possible = min(float64(s.offered)*(1-c.failing), p.capacity*seconds)
+	s.ordinary = min(float64(s.offered)*(1-c.failing), c.capacity()*seconds)
 	return s
 }
 
-// A verdict is how a cell came out.
+// A verdict is how a cell came out, all its runs together.
 type verdict struct {
 	cell
 	ours, plain []score // by phase
-	back        int     // seconds from the end of the cause until ours is as good as plain
-	faults      []string
-	tries, held int // how often the cell was run, and how often it held
+	back        int     // seconds from the end of the cause until ours is as good as plain, in the slowest run
+	runs        int
 }
 
-func (c cell) judge(ours, plain *antagonist.Result) verdict {
-	v := verdict{cell: c}
-	for _, p := range c.phases() {
-		o, n := c.score(p, ours), c.score(p, plain)
-		v.ours, v.plain = append(v.ours, o), append(v.plain, n)
+// add adds a run.
+func (v *verdict) add(ours, plain *antagonist.Result) {
+	v.runs++
+	phases := v.phases()
+	if v.ours == nil {
+		v.ours, v.plain = make([]score, len(phases)), make([]score, len(phases))
+	}
+	for i, p := range phases {
+		v.ours[i].add(v.score(p, ours))
+		v.plain[i].add(v.score(p, plain))
+	}
+	if v.cause.to > 0 {
+		v.back = max(v.back, v.backAfter(ours, plain))
+	}
+}
+
+// A rule is what is demanded of a cell.
+type rule struct {
+	less     float64 // of what can be answered, ours may be below plain
+	edge     float64 // so many requests may be missing besides
+	capacity float64 // share to be answered where plain collapses
+	refused  float64 // share that one's own side may refuse below capacity
+}
+
+// theRule is what docs/TOGETHER.md says, judged over all runs of a cell.
+var theRule = rule{less: 0.01, capacity: 0.9}
+
+// clearly is the rule for a single run, which differs from the next by chance: of a few requests that are at work when
+// a phase ends, and of the pauses that clients draw. Who breaks it in one world after the other has become worse.
+func (c cell) clearly() rule {
+	atWork := float64(c.permits + c.bucket)
+	return rule{less: 0.05, edge: atWork, capacity: 0.8, refused: 0.02}
+}
+
+// faults says how a cell breaks a rule.
+func (v verdict) faults(by rule) (faults []string) {
+	for i, p := range v.phases() {
+		o, n := v.ours[i], v.plain[i]
 		name := p.name
 		if name != "" {
 			name += ": "
 		}
-		point := 0.01 * min(float64(o.offered)*(1-c.failing), c.capacity()*float64(p.to-p.from))
-		if missing := float64(n.good - o.good); missing > point {
-			v.faults = append(v.faults, fmt.Sprintf("%s%.0f %% less than net/http", name, missing/point))
+		if missing := float64(n.good - o.good); missing > by.less*o.ordinary+by.edge {
+			faults = append(faults, fmt.Sprintf("%s%.0f %% less than net/http", name, 100*missing/o.ordinary))
 		}
-		if p.load >= 1 && n.share() < 0.9 && o.share() < 0.9 {
-			v.faults = append(v.faults, fmt.Sprintf("%s%.0f %% of capacity", name, 100*o.share()))
+		if p.load >= 1 && n.share() < by.capacity && o.share() < by.capacity {
+			faults = append(faults, fmt.Sprintf("%s%.0f %% of capacity", name, 100*o.share()))
 		}
-		if p.calm && p.load < 1 && o.refused > 0 {
-			v.faults = append(v.faults, fmt.Sprintf("%s%d of %d refused by their own side", name, o.refused, o.offered))
+		if p.calm && p.load < 1 && float64(o.refused) > by.refused*float64(o.offered) {
+			faults = append(faults, fmt.Sprintf("%s%d of %d refused by their own side", name, o.refused, o.offered))
 		}
 	}
-	if c.cause.to > 0 {
-		v.back = c.backAfter(ours, plain)
-	}
-	return v
+	return faults
 }
 
 // backAfter is how many seconds after the cause it takes until, over all that is
@@ -115,8 +158,6 @@ func (c cell) backAfter(ours, plain *antagonist.Result) int {
 	}
 	return after
 }
-
-func (v verdict) holds() bool { return len(v.faults) == 0 }
 
 // shares writes the goodput of each phase.
 func shares(scores []score) string {

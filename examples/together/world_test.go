@@ -79,7 +79,7 @@ type cell struct {
 	wait     time.Duration // in the queue; 0: as long as the client does
 	patience time.Duration // of who calls; 0: as long as the client's 30 s
 	work     work
-	strag    bool // one request in twenty takes ten times as long
+	strag    bool // some requests take much longer
 	untimed  bool // no client has a time limit for the whole request
 	hedge    *hedge.Config
 	cause    cause
@@ -97,8 +97,15 @@ func (c cell) capacity() float64 {
 	if c.rate > 0 {
 		return c.rate
 	}
-	return float64(c.permits) / c.work.hold().Seconds()
+	mean := c.work.hold().Seconds()
+	if c.strag {
+		mean *= 1 + stragglers*(straggle-1)
+	}
+	return float64(c.permits) / mean
 }
+
+// Of the requests of a cell with stragglers, a share takes so many times as long.
+const stragglers, straggle = 0.05, 10
 
 func (c cell) tier(i int) string { return "tier" + strconv.Itoa(i) }
 
@@ -114,14 +121,14 @@ type side interface {
 
 // scenario is the cell's world for a side. What became of the requests that were not
 // good is counted in fate.
-func (c cell) scenario(s side, fate *fates) antagonist.Scenario {
+func (c cell) scenario(s side, seed uint64, fate *fates) antagonist.Scenario {
 	service := antagonist.Fixed(c.work.piece)
 	if c.strag {
-		service = service.Stragglers(0.05, 10)
+		service = service.Stragglers(stragglers, straggle)
 	}
 	scenario := antagonist.Scenario{
 		For:     time.Duration(c.seconds) * sec,
-		Seed:    1,
+		Seed:    seed,
 		Load:    antagonist.Load{c.arrivals()},
 		Servers: []antagonist.Server{{Name: "work", Service: service}},
 		Drain:   75 * sec,
@@ -418,20 +425,7 @@ func (ours) guard(c cell, work http.Handler) http.Handler {
 }
 
 func (ours) hop(cell, *http.Client) *httputil.ReverseProxy {
-	return &httputil.ReverseProxy{
-		ErrorHandler: func(rw http.ResponseWriter, _ *http.Request, err error) {
-			status := http.StatusBadGateway
-			switch {
-			case errors.Is(err, stability.ErrRejected):
-				status = http.StatusServiceUnavailable
-				after := stability.RetryAfter(err)
-				rw.Header().Set("Retry-After", strconv.Itoa(max(1, int((after+sec-1)/sec))))
-			case errors.Is(err, context.DeadlineExceeded):
-				status = http.StatusGatewayTimeout
-			}
-			http.Error(rw, err.Error(), status)
-		},
-	}
+	return &httputil.ReverseProxy{ErrorHandler: stabilityhttp.ErrorHandler}
 }
 
 // plain is net/http, and what one writes beside it.
@@ -568,10 +562,10 @@ func (f *fates) add(err error) {
 	f.n[what]++
 }
 
-// run runs the cell for a side.
-func (c cell) run(t *testing.T, s side) (*antagonist.Result, *fates) {
+// run runs the cell for a side. The same seed is the same arrivals.
+func (c cell) run(t *testing.T, s side, seed uint64) (*antagonist.Result, *fates) {
 	fate := &fates{}
-	return antagonist.Run(t, c.scenario(s, fate)), fate
+	return antagonist.Run(t, c.scenario(s, seed, fate)), fate
 }
 
 // refusedHere says that the client's own side refused, at once or another attempt.
