@@ -46,11 +46,11 @@ func (d *difference) always() bool { return d.guarded.bad == d.guarded.of && d.p
 // A result is what the comparison of a suite found.
 type result struct {
 	suite            suite
-	tests, subtests  int
-	clients, servers int // tests in which a Transport was asked, a Handler was
-	neverWell        []string
+	tests            int
+	met              int      // tests in which a Transport or a Handler was asked
+	clients, servers int      // of them those with a Transport, with a Handler
+	neverWell        []string // tests that are not well without guards either
 	differences      []*difference
-	took             time.Duration
 }
 
 // compare runs the tests of a suite: as they are, behind default guards and behind
@@ -82,7 +82,9 @@ func (b *binary) compare(ctx context.Context, tests []string, workers int, log i
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		res.subtests += len(is.outcomes) - 1
+		if client || server {
+			res.met++
+		}
 		if client {
 			res.clients++
 		}
@@ -103,6 +105,9 @@ func (b *binary) compare(ctx context.Context, tests []string, workers int, log i
 	}
 	slices.Sort(res.neverWell)
 	fmt.Fprintf(log, "%s: %d tests in %v, %d to be looked at again\n", b.pkg, len(tests), time.Since(began).Round(time.Second), len(suspects))
+	if len(res.neverWell) > 0 {
+		fmt.Fprintf(log, "  not well without guards: %s\n", strings.Join(res.neverWell, ", "))
+	}
 	// Most of these wait for what does not come, and need no processor for that.
 	err = each(2*workers, slices.Sorted(maps.Keys(suspects)), func(test string) error {
 		found, err := b.again(ctx, test, suspects[test])
@@ -114,7 +119,6 @@ func (b *binary) compare(ctx context.Context, tests []string, workers int, log i
 	slices.SortFunc(res.differences, func(x, y *difference) int {
 		return strings.Compare(x.test+" "+string(x.guard), y.test+" "+string(y.guard))
 	})
-	res.took = time.Since(began)
 	return res, err
 }
 

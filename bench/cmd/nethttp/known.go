@@ -167,6 +167,18 @@ func explain(known []reason, d *difference) *reason {
 	return nil
 }
 
+// isSometimes reports whether the table expects a difference, and not each time.
+func isSometimes(known []reason, d *difference) bool {
+	for _, r := range known {
+		for _, entry := range r.tests {
+			if strings.HasSuffix(entry, sometimes) && matches(entry, d.suite, d.test) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // stale are the tests of the table that do not differ any more.
 func stale(known []reason, found []*difference) []string {
 	var names []string
