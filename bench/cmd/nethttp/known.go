@@ -76,7 +76,7 @@ have run out of time. Whether the answer is there before that is a matter of luc
 	{
 		title: "The bulkhead refuses what it cannot let in soon",
 		why: `
-300 requests begin at once, for one host. A default Transport lets 100 of them out at a time, lets 100 more wait for a
+300 requests begin at once, for one host. A default Transport lets 100 of them out at a time, lets 1000 more wait for a
 second, and refuses the rest. The test passes without PartBulkhead.`,
 		tests: []string{"TestTransportDecrementConnWhenIdleConnRemoved"},
 	},
@@ -117,29 +117,6 @@ no such method. A request is canceled through its context, or its Cancel, which 
 It counts them the moment after its last test, when connections that were closed may still be about to end. The test
 leaves some behind without guards too, though less often.`,
 		tests: []string{"github.com/coder/websocket TestDialViaProxy" + sometimes},
-	},
-	{
-		title: "Still to be mended: net/http does not see what a request's body is",
-		why: `
-Each request body is wrapped, so that net/http does not write one in memory with the header in one piece, does not
-use sendfile for a file, and cannot make again by itself what it could.`,
-		tests: []string{"TestClientWrites", "TestPostFormRequestFormat", "TestTransportRequestWriteRoundTrip"},
-	},
-	{
-		title: "Still to be mended: errors are no net.Error",
-		why:   "They lack the method Temporary.",
-		tests: []string{"TestTransportResponseHeaderTimeout", "TestTransportTLSHandshakeTimeout"},
-	},
-	{
-		title: "Still to be mended: a proxy's refusal is asked for again",
-		why:   "What a proxy answers to CONNECT is its answer for the request, and not a connection that failed.",
-		tests: []string{
-			"TestMissingStatusNoPanic",
-			"TestOnProxyConnectResponse",
-			"TestProxyWithInfiniteHeader",
-			"TestTransportProxyConnectHeader",
-			"TestTransportProxyGetConnectHeader",
-		},
 	},
 }
 
