@@ -36,7 +36,8 @@ const (
 	// and said in its field RateLimit (draft-ietf-httpapi-ratelimit-headers-11) that
 	// nothing is left of its client's quota. A request waits until the quota is open
 	// again, where that is before its deadline; one without the time for that is refused
-	// at once. The wait is as long as the field, or Retry-After, means at the
+	// at once, and one that is made while a server answers another request where the wait
+	// is longer than Retry.MaxPushback, by default 2s. The wait is as long as the field, or Retry-After, means at the
 	// least, since both are rounded up to seconds; a minute at the most. Requests that
 	// waited for the same quota come back one by one.
 	//

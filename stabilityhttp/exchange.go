@@ -140,7 +140,7 @@ func (x *exchange) send(ctx, values context.Context) (*http.Response, error) {
 		return resp, nil
 	}
 	wait, _ := pushback(resp.Header, time.Now())
-	if wait > x.t.longestPushback && isServing(x.Context) {
+	if wait > x.t.passOn && isServing(x.Context) {
 		return resp, nil
 	}
 	// Whether another attempt is made is for the retry to say. If so, the response
@@ -148,16 +148,6 @@ func (x *exchange) send(ctx, values context.Context) (*http.Response, error) {
 	// host; else it is the caller's, and holds what it holds to the end of its body.
 	return resp, &attemptError{resp: resp, again: true, shed: shed(resp), wait: wait}
 }
-
-// passOnPushback is the longest time to come back that a request waits for which is made
-// while a server answers another one. Who is asked for more says so to its own client,
-// which knows what to do with the time: a server that waited would hold its client's
-// connections and probes for as long, and seem to hang because the next server sheds.
-const passOnPushback = 2 * time.Second
-
-// isServing reports whether a request made in ctx is made for one that a server of
-// net/http is answering.
-func isServing(ctx context.Context) bool { return ctx.Value(http.ServerContextKey) != nil }
 
 // retryable asks the user's function about a response, which must not be lost if it
 // panics.

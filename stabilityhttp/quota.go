@@ -31,7 +31,8 @@ const quotaGateName = "quota"
 // again, for up to longestQuota.
 type quotas struct {
 	name    string
-	heard   atomic.Bool // that a quota was used up: most servers never say so
+	passOn  time.Duration // what a request made while serving does not wait for
+	heard   atomic.Bool   // that a quota was used up: most servers never say so
 	members *keyed.Map[quota]
 	tally   telemetry.Tally
 	calls   *telemetry.Calls
@@ -55,7 +56,7 @@ var epoch = time.Now()
 
 func newQuotas(cfg TransportConfig) *quotas {
 	m := telemetry.NewMeter(cfg.MeterProvider, quotaGateName, cfg.Name)
-	q := &quotas{name: cfg.Name, calls: m.Calls("_OTHER", quotaGateName+"_rejected")}
+	q := &quotas{name: cfg.Name, passOn: cfg.passOn(), calls: m.Calls("_OTHER", quotaGateName+"_rejected")}
 	q.members = keyed.New(cfg.Keys, keyed.Members[quota]{
 		Create: func(m *quota, key string, overflow bool) { m.all, m.key, m.shared = q, key, overflow },
 		Key:    func(m *quota) string { return m.key },
@@ -132,6 +133,9 @@ func (q *quota) Admit(ctx context.Context) (context.Context, stability.Admission
 			break
 		}
 		slack := time.Duration(q.slack.Load())
+		if left > q.all.passOn && isServing(ctx) {
+			return ctx, stability.Admission{}, q.reject(ctx, left+slack)
+		}
 		spread := slack + left/4
 		if deadline, ok := ctx.Deadline(); ok {
 			room := time.Until(deadline) - left

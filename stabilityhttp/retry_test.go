@@ -441,6 +441,22 @@ func TestATierPassesALongPushbackOn(t *testing.T) {
 					require.Zero(t, time.Since(start))
 					require.Equal(t, c.after, resp.Header.Get("Retry-After"))
 				}
+
+				// So it is with a quota that is known to be used up.
+				base.calls, base.all = 0, []any{status{429, "RateLimit", `"default";r=0;t=` + c.after}, 200, 200}
+				resp, err = rt.RoundTrip(req)
+				require.NoError(t, err)
+				require.NoError(t, resp.Body.Close())
+				start = time.Now()
+				resp, err = rt.RoundTrip(req)
+				if c.calls == 1 {
+					require.ErrorIs(t, err, stabilityhttp.ErrQuota)
+					require.Zero(t, time.Since(start))
+					return
+				}
+				require.NoError(t, err)
+				require.NoError(t, resp.Body.Close())
+				require.Equal(t, http.StatusOK, resp.StatusCode)
 			})
 		})
 	}

@@ -47,16 +47,16 @@ import (
 // it is that, or in that. All methods may be called by any
 // number of goroutines.
 type Transport struct {
-	base            http.RoundTripper
-	cfg             TransportConfig
-	timeout         time.Duration // 0: none
-	patience        time.Duration // of an attempt that another may follow; 0: endless
-	lastPatience    time.Duration // of one that none follows
-	attempts        int           // at the most
-	longestPushback time.Duration // that is waited for while serving
-	queues          bool          // the base may make requests wait for a connection
-	deadlineHeader  string        // "": none
-	nearlyAll       string        // what deadlineHeader says when hardly any time has passed
+	base           http.RoundTripper
+	cfg            TransportConfig
+	timeout        time.Duration // 0: none
+	patience       time.Duration // of an attempt that another may follow; 0: endless
+	lastPatience   time.Duration // of one that none follows
+	attempts       int           // at the most
+	passOn         time.Duration // what a request made while serving does not wait for
+	queues         bool          // the base may make requests wait for a connection
+	deadlineHeader string        // "": none
+	nearlyAll      string        // what deadlineHeader says when hardly any time has passed
 
 	limits      *limits
 	retry       *retry.Retry
@@ -86,7 +86,7 @@ func NewTransport(base http.RoundTripper, cfg TransportConfig) *Transport {
 	}
 	customRetry, customStall := cfg.Retryable != nil, cfg.StallTimeout != 0
 	cfg = cfg.withDefaults()
-	t := &Transport{cfg: cfg, base: base, customRetry: customRetry}
+	t := &Transport{cfg: cfg, base: base, customRetry: customRetry, passOn: cfg.passOn()}
 	if base == nil {
 		t.base = newBase(cfg)
 	}
@@ -110,8 +110,6 @@ func NewTransport(base http.RoundTripper, cfg TransportConfig) *Transport {
 	}
 	if cfg.on(PartRetry) {
 		t.retry = retry.New(cfg.Retry)
-		t.longestPushback = cfg.Retry.MaxPushback
-		orDefault(&t.longestPushback, passOnPushback)
 		t.attempts = cfg.Retry.Attempts
 		orDefault(&t.attempts, defaultAttempts)
 	}
