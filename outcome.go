@@ -43,7 +43,7 @@ func (o *Outcome) UnmarshalText(text []byte) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("stability: %q is no outcome", text)
+	return fmt.Errorf("stability: %.64q is no outcome", text)
 }
 
 // A Classifier judges how a call ended. The ctx is the one that the policy was

@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"weak"
 )
 
@@ -33,6 +35,10 @@ type Point struct {
 	// of a Group, of all its members.
 	Calls   Calls              `json:"calls"`
 	Figures map[string]float64 `json:"figures,omitempty"`
+
+	// Problem is what is wrong with this reading, such as a reader that panicked or a
+	// figure that is no number, which is left out; "" where nothing is.
+	Problem string `json:"problem,omitempty"`
 }
 
 // A Description is what people know about a dependency and its policies do not.
@@ -64,7 +70,8 @@ func Describe(name string, d Description) {
 // Register makes a policy one of the [Points], until owner is no longer reachable.
 // The policies of this module that have a name do it when they are made; it is
 // for those who write a policy of their own. read is called for each reading, by
-// any goroutine, and must neither block nor keep what it is given.
+// any goroutine, and must neither block nor keep what it is given. Where read panics, the
+// Problem of the point says so; the other points are not affected.
 func Register[T any](owner *T, read func(*T) Point) {
 	w := weak.Make(owner)
 	register.mu.Lock()
@@ -75,13 +82,31 @@ func Register[T any](owner *T, read func(*T) Point) {
 	register.next++
 	id := register.next
 	runtime.AddCleanup(owner, unregister, id) // panics for a nil owner, before it is a point
-	register.points[id] = func() (Point, bool) {
-		if owner := w.Value(); owner != nil {
-			return read(owner), true
+	var last atomic.Pointer[identity]
+	last.Store(&identity{policy: fmt.Sprintf("%T", owner)})
+	register.points[id] = func() (p Point, there bool) {
+		owner := w.Value()
+		if owner == nil {
+			return Point{}, false
 		}
-		return Point{}, false
+		defer func() {
+			if problem := recover(); problem != nil {
+				was := last.Load()
+				p, there = Point{Policy: was.policy, Name: was.name}, true
+				p.Problem = shortened(fmt.Sprintf("reading panicked: %v", problem), maxShown)
+			}
+		}()
+		p = read(owner)
+		if is := (identity{p.Policy, p.Name}); is != *last.Load() {
+			last.Store(&is)
+		}
+		return p, true
 	}
 }
+
+// identity is what a point is called when it cannot be read: as it was the last time, or
+// else by its owner's type.
+type identity struct{ policy, name string }
 
 func unregister(id uint64) {
 	register.mu.Lock()
@@ -113,7 +138,7 @@ func Points() PointList {
 		}
 		d := descriptions[p.Name]
 		p.Guards, p.Owner, p.Note = d.Guards, d.Owner, d.Note
-		list = append(list, p)
+		list = append(list, p.numbered())
 	}
 	slices.SortStableFunc(list, func(a, b Point) int {
 		return cmp.Or(strings.Compare(a.Name, b.Name), strings.Compare(a.Policy, b.Policy))
@@ -121,16 +146,51 @@ func Points() PointList {
 	return list
 }
 
+// numbered returns p with those of its Figures that are finite numbers. The Problem names
+// the others.
+func (p Point) numbered() Point {
+	var odd []string
+	for _, name := range slices.Sorted(maps.Keys(p.Figures)) {
+		if f := p.Figures[name]; math.IsNaN(f) || math.IsInf(f, 0) {
+			odd = append(odd, fmt.Sprintf("figure %s is %v", quoted(name), f))
+		}
+	}
+	if odd == nil {
+		return p
+	}
+	p.Figures = maps.Clone(p.Figures)
+	maps.DeleteFunc(p.Figures, func(_ string, f float64) bool { return math.IsNaN(f) || math.IsInf(f, 0) })
+	p.Problem = shortened(joined(p.Problem, strings.Join(odd, ", ")), maxCell)
+	return p
+}
+
+// joined puts a semicolon between two texts if there are two.
+func joined(a, b string) string {
+	if a == "" || b == "" {
+		return a + b
+	}
+	return a + "; " + b
+}
+
+// MarshalJSON leaves out figures that are no finite number, of which JSON has none, and
+// names them in the Problem.
+func (p Point) MarshalJSON() ([]byte, error) {
+	type plain Point // without this method
+	return json.Marshal(plain(p.numbered()))
+}
+
 // JSON returns the list as indented JSON.
 func (l PointList) JSON() []byte {
 	text, err := json.MarshalIndent(l, "", "  ")
-	if err != nil { // a figure that is not a number
+	if err != nil { // there is nothing in a Point that has no JSON
 		return fmt.Appendf(nil, "%q\n", err.Error())
 	}
 	return append(text, '\n')
 }
 
-// Markdown returns the list as a table, without the Figures.
+// Markdown returns the list as a table, without the Figures. A Problem stands beside the
+// state. Texts are shown as what they are: none of them is markup, ends its cell, or has
+// more than 1024 characters.
 func (l PointList) Markdown() string {
 	var b strings.Builder
 	b.WriteString("| name | policy | guards | owner | limits | state | succeeded | failed | ignored | rejected | note |\n" +
@@ -145,11 +205,8 @@ func (l PointList) Markdown() string {
 			policy = fmt.Sprintf("%s × %d", policy, p.Keys)
 		}
 		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s | %d | %d | %d | %d | %s |\n",
-			cell(p.Name), cell(policy), cell(p.Guards), cell(p.Owner), cell(strings.Join(limits, ", ")), cell(p.State),
+			cell(p.Name), cell(policy), cell(p.Guards), cell(p.Owner), cell(strings.Join(limits, ", ")), cell(joined(p.State, p.Problem)),
 			p.Calls.Succeeded, p.Calls.Failed, p.Calls.Ignored, p.Calls.Rejected, cell(p.Note))
 	}
 	return b.String()
 }
-
-// cell keeps a text within its cell.
-var cell = strings.NewReplacer("\\", "\\\\", "|", "\\|", "\n", " ", "\r", " ").Replace

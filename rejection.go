@@ -38,13 +38,14 @@ type Rejection struct {
 	RetryAfter time.Duration
 }
 
-// Error names the policy, the reason, and how long to wait where that is known.
+// Error names the policy, the reason, and how long to wait where that is known. A Name or
+// Key that is not printable is quoted, and one of more than 256 characters is shortened.
 func (r *Rejection) Error() string {
 	var b strings.Builder
 	if r.Name != "" || r.Key != "" {
-		b.WriteString(r.Name)
+		b.WriteString(quoted(r.Name))
 		if r.Key != "" {
-			b.WriteString("[" + r.Key + "]")
+			b.WriteString("[" + quoted(r.Key) + "]")
 		}
 		b.WriteString(": ")
 	}
@@ -52,7 +53,7 @@ func (r *Rejection) Error() string {
 	case r.Reason != nil:
 		b.WriteString(r.Reason.Error())
 	case r.Policy != "":
-		b.WriteString(r.Policy + ": call rejected")
+		b.WriteString(quoted(r.Policy) + ": call rejected")
 	default:
 		b.WriteString(ErrRejected.Error())
 	}

@@ -39,5 +39,5 @@ func parse[T ~uint8](to *T, names []string, name []byte, what string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("breaker: %q is no %s", name, what)
+	return fmt.Errorf("breaker: %.64q is no %s", name, what)
 }

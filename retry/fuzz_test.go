@@ -42,7 +42,7 @@ func FuzzPause(f *testing.F) {
 				require.LessOrEqual(t, told, max(asked+got, cfg.MaxPushback))
 			}
 			left := time.Duration(jitter)
-			if told := r.pause(attempt, asked, left); asked > 0 && asked < left {
+			if told := r.pause(attempt, asked, left); asked > 0 && asked < left && left < forever {
 				require.LessOrEqual(t, told, asked+(left-asked)/2, "with time left for the attempt")
 				require.GreaterOrEqual(t, told, asked)
 			}
