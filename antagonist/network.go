@@ -235,7 +235,7 @@ func (f *front) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	started := time.Now()
 	if err := f.respond(rw, r, c); err != nil {
 		failed = err
-		http.Error(rw, err.Error(), http.StatusBadGateway)
+		http.Error(rw, "a call failed", http.StatusBadGateway)
 	}
 	returned = true
 	if c.slow > 1 {

@@ -24,7 +24,7 @@ func tier(t testing.TB, next *http.Client) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		resp, body, err := tryAsk(r.Context(), next, bubbleURL)
 		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadGateway)
+			http.Error(w, "the next tier did not answer", http.StatusBadGateway)
 			return
 		}
 		w.WriteHeader(resp.StatusCode)

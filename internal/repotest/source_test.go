@@ -143,3 +143,28 @@ func TestNothingUnfinished(t *testing.T) {
 	}
 	report(t, findings, "words for what is unfinished:")
 }
+
+// Code is copied, examples and tests too: a handler that answers its client with the text of an error tells a stranger
+// names and addresses of what is behind it. The client is told what happened, the log is told the error.
+func TestNoClientIsToldAnError(t *testing.T) {
+	var findings []string
+	for _, name := range files(t, func(name string) bool { return strings.HasSuffix(name, ".go") }) {
+		s := parse(t, name)
+		ast.Inspect(s.file, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok || !isCall(call, "http", "Error") {
+				return true
+			}
+			for _, arg := range call.Args {
+				ast.Inspect(arg, func(n ast.Node) bool {
+					if selector, ok := n.(*ast.SelectorExpr); ok && selector.Sel.Name == "Error" {
+						findings = append(findings, s.at(n))
+					}
+					return true
+				})
+			}
+			return true
+		})
+	}
+	report(t, findings, "http.Error with the text of an error:")
+}
