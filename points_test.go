@@ -94,7 +94,7 @@ func TestPointsAreInOrder(t *testing.T) {
 		}
 	}
 	require.Equal(t, []string{a + " bulkhead 2", a + " bulkhead 1", a + " timeout ", b + " breaker "}, got)
-	require.Contains(t, list.Markdown(), "| failure_ratio 0.5, max_open_for 1m0s, min_calls 20, open_for 5s, probes 1, window 10s |")
+	require.Contains(t, list.Markdown(), "| failure_ratio 0.5, max_open_for 10s, min_calls 20, open_for 5s, probes 1, window 10s |")
 	runtime.KeepAlive(keep)
 }
 
