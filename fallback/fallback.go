@@ -137,7 +137,7 @@ func call[T any](ctx context.Context, f *Fallback, fn func(context.Context) (T, 
 	outcome = f.cfg.Classify.Outcome(ctx, err)
 	covered = err != nil && !errors.Is(ctx.Err(), context.Canceled) &&
 		(outcome == stability.Failure || stability.Rejected(err))
-	return v, covered, err
+	return v, covered, ended.Of(ctx, err)
 }
 
 func (f *Fallback) event(ctx context.Context, cause error) {

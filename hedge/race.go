@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/ended"
 	"github.com/crumplezone/stability/internal/onhold"
 	"github.com/crumplezone/stability/retry"
 )
@@ -111,7 +112,7 @@ func (r *race[T]) run() (v T, release context.CancelFunc, err error) {
 	r.count(result.err)
 	r.drop(result)
 	settled = true
-	return result.v, func() { result.cancel(nil) }, result.err
+	return result.v, func() { result.cancel(nil) }, ended.Of(r.caller, result.err)
 }
 
 // start makes a call and its context. The caller holds mu, or is alone.

@@ -75,8 +75,9 @@ const (
 // Where it has a Key, all this holds for each key by itself, and the Budget is only
 // where to find the one that pays: see [Budget.For].
 //
-// All methods may be called by any number of goroutines, and none blocks for
-// longer than a reading takes.
+// A nil *Budget pays for everything, as [Unlimited] does, but for one in a Config, which
+// stands for a budget of the policy's own. All methods may be called by any number of
+// goroutines, and none blocks for longer than a reading takes.
 type Budget struct {
 	key     func(context.Context) string
 	members *keyed.Map[Budget] // nil: there is no key
@@ -170,7 +171,7 @@ func Unlimited() *Budget { return &Budget{unlimited: true} }
 // Ask for it at each call: a budget that is kept elsewhere can be forgotten here, and
 // another be made in its place.
 func (b *Budget) For(ctx context.Context) *Budget {
-	if b.members == nil {
+	if b == nil || b.members == nil {
 		return b
 	}
 	return b.member(ctx)
@@ -187,7 +188,7 @@ func (b *Budget) blank() bool { return b.Stats().Spent == 0 }
 func (b *Budget) Earn(ctx context.Context) context.Context {
 	b = b.For(ctx)
 	outer := markOf(ctx)
-	if !b.earn(outer) {
+	if b == nil || !b.earn(outer) {
 		return ctx
 	}
 	return &mark{Context: ctx, attempt: outer.number(), budget: b}
@@ -206,6 +207,9 @@ func (b *Budget) earn(outer *mark) bool {
 // is For that returns the budget to spend from, and Spend pays out of that which keys
 // past the bound share.
 func (b *Budget) Spend() bool {
+	if b == nil {
+		return true
+	}
 	if b.members != nil {
 		b = b.members.Overflow()
 	}
@@ -257,6 +261,9 @@ type BudgetStats struct {
 // Stats returns a reading of the moment: where there is a Key, of all keys together,
 // and before there are any what the first will have.
 func (b *Budget) Stats() BudgetStats {
+	if b == nil {
+		return BudgetStats{Limit: math.MaxInt64}
+	}
 	if b.members != nil && b.members.Len() > 0 {
 		var sum BudgetStats
 		for member := range b.members.All() {

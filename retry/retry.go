@@ -204,9 +204,12 @@ func (r *Retry) Run(ctx context.Context, fn func(context.Context) error) error {
 }
 
 // Around is Run for a function that runs another policy: each attempt is
-// inner.Run(ctx, fn). [stability.Chain] uses it to spare each call a closure. A type
+// inner.Run(ctx, fn), or fn(ctx) where inner is nil. [stability.Chain] uses it to spare each call a closure. A type
 // that embeds a Retry and overrides Run overrides Around as well, or it is passed by.
 func (r *Retry) Around(ctx context.Context, inner stability.Policy, fn func(context.Context) error) error {
+	if inner == nil {
+		return r.Run(ctx, fn)
+	}
 	if r == nil {
 		return inner.Run(ctx, fn)
 	}

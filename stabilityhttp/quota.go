@@ -2,7 +2,6 @@ package stabilityhttp
 
 import (
 	"context"
-	"errors"
 	"hash/maphash"
 	"math/rand/v2"
 	"net/http"
@@ -22,7 +21,7 @@ import (
 
 // ErrQuota is the Reason of the refusals of [PartQuota]: the server has said that
 // nothing is left of this client's quota, for longer than the request has time.
-var ErrQuota = errors.New("stabilityhttp: the server's quota is used up")
+var ErrQuota = stability.NewReason("stabilityhttp: the server's quota is used up")
 
 const quotaGateName = "quota"
 

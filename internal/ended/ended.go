@@ -28,6 +28,15 @@ func With(ctx context.Context, err error) error {
 	return &caused{err, cause}
 }
 
+// Of returns err with the cause that ctx was canceled with, where err says that ctx has
+// ended, and else err itself.
+func Of(ctx context.Context, err error) error {
+	if over := ctx.Err(); err == nil || over == nil || !errors.Is(err, over) {
+		return err
+	}
+	return With(ctx, err)
+}
+
 // A caused error is one of a context beside the cause that the context ended for.
 type caused struct{ err, cause error }
 

@@ -3,6 +3,7 @@ package ended_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"testing"
 	"time"
@@ -26,6 +27,13 @@ func TestErr(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	require.ErrorIs(t, err, shutdown)
 	require.EqualError(t, err, "context canceled: shutting down")
+
+	wrapped := fmt.Errorf("the call: %w", context.Canceled)
+	require.ErrorIs(t, ended.Of(ctx, wrapped), shutdown)
+	require.ErrorIs(t, ended.Of(ctx, wrapped), wrapped)
+	require.NoError(t, ended.Of(ctx, nil))
+	require.Equal(t, net.ErrClosed, ended.Of(ctx, net.ErrClosed), "another error is no end of the context")
+	require.Equal(t, wrapped, ended.Of(t.Context(), wrapped), "nor is one of another context")
 
 	late := errors.New("too late")
 	ctx, cancel = context.WithDeadlineCause(t.Context(), time.Now().Add(-time.Second), late)

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -50,6 +51,7 @@ func (c Policy) Run(t *testing.T) {
 	t.Run("each call counted once", c.countedOnce)
 	t.Run("any mixture gives everything back", c.mixture)
 	t.Run("Run allocates nothing", c.allocations)
+	t.Run("across bubbles", c.acrossBubbles)
 	if c.Judged != nil {
 		t.Run("a Classifier that panics costs nothing", c.classifierPanics)
 	}
@@ -209,6 +211,32 @@ func (c Policy) allocations(t *testing.T) {
 	require.LessOrEqual(t, testing.AllocsPerRun(1000, func() { _ = p.Run(ctx, fails) }), c.Allocates, "a failure")
 	value := func(context.Context) (int, error) { return 7, nil }
 	require.LessOrEqual(t, testing.AllocsPerRun(1000, func() { _, _ = stability.Do(ctx, p, value) }), c.Allocates, "stability.Do")
+}
+
+func (c Policy) acrossBubbles(t *testing.T) {
+	use := func(t testing.TB, p stability.Policy) {
+		before := c.Calls(p)
+		for range 3 {
+			require.NoError(t, p.Run(t.Context(), func(context.Context) error { return nil }))
+			require.ErrorIs(t, p.Run(t.Context(), func(context.Context) error { return errCall }), errCall)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			require.Error(t, p.Run(ctx, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }))
+			cancel()
+			if g, ok := p.(stability.Gate); ok {
+				pass, err := g.Enter(t.Context())
+				require.NoError(t, err)
+				<-time.After(time.Millisecond)
+				require.NoError(t, pass.Done(nil))
+			}
+		}
+		c.AtRest(t, p)
+		require.Greater(t, c.Calls(p).Started(), before.Started()+8)
+	}
+	AcrossBubbles(t, func(t testing.TB) stability.Policy {
+		p := c.New()
+		use(t, p)
+		return p
+	}, use)
 }
 
 func (c Policy) passCountsOnce(t *testing.T) {
