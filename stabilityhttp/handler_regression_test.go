@@ -76,6 +76,46 @@ func TestHalfClosedClientDoesNotWait(t *testing.T) {
 	}
 }
 
+// Where a permit came free in the instant in which a request found none, the request did
+// not wait and got 499 all the same, once in a while: it had looked for how to wait. So did
+// one that found the queue full.
+func TestHalfClosedClientIsNotSaidToHaveLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limit := bulkhead.New(bulkhead.Config{Limit: 1, Queue: 1})
+		guarded := stabilityhttp.NewHandler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), stabilityhttp.HandlerConfig{Bulkhead: limit})
+		gone, leave := context.WithCancel(t.Context())
+		leave()
+		ask := func(ctx context.Context) int {
+			w := httptest.NewRecorder()
+			guarded.ServeHTTP(w, httptest.NewRequestWithContext(ctx, http.MethodGet, "/", nil))
+			return w.Code
+		}
+		pass, err := limit.Enter(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, ask(whenWaiting{gone, func() { _ = pass.Done(nil) }}))
+
+		pass, err = limit.Enter(t.Context())
+		require.NoError(t, err)
+		go ask(t.Context())
+		synctest.Wait()
+		require.Equal(t, http.StatusServiceUnavailable, ask(gone))
+		require.NoError(t, pass.Done(nil))
+		synctest.Wait()
+		require.Equal(t, stabilityhttp.HandlerStats{Calls: stability.Calls{Succeeded: 1, Ignored: 1, Rejected: 1}, Full: 1}, guarded.Stats())
+	})
+}
+
+// whenWaiting is a context that tells when somebody is about to wait for its end.
+type whenWaiting struct {
+	context.Context
+	f func()
+}
+
+func (c whenWaiting) Done() <-chan struct{} {
+	c.f()
+	return c.Context.Done()
+}
+
 // A client that left in the midst of a download through a ReverseProxy, which then
 // panics, was a failure of the server's.
 //

@@ -35,15 +35,12 @@ type visit struct {
 	upgrade  *liftable   // the context of a request for an upgrade that has a deadline
 	derived  bool        // the handler is given another request than r
 	conceals atomic.Bool // the request is on its way in, and has not waited yet
-	waited   bool        // it had to, before it was served or refused
 	served   bool
 }
 
 // Done implements [context.Context]. On the way in, a gate that calls it begins to wait.
 func (v *visit) Done() <-chan struct{} {
-	if v.conceals.Load() && v.conceals.Swap(false) {
-		v.waited = true
-	}
+	v.conceals.Store(false)
 	return v.Context.Done()
 }
 
@@ -150,7 +147,11 @@ func (v *visit) header() http.Header {
 // enter passes the gates with the request, and then serves it.
 func (v *visit) enter() error {
 	v.conceals.Store(true)
-	if err := v.inTime(); err != nil { // before anything is taken or waited for
+	err := v.Err() // of a middleware that ended it
+	if err == nil {
+		err = v.inTime() // before anything is taken or waited for
+	}
+	if err != nil {
 		return err
 	}
 	if v.h.cfg.RateLimit == nil && v.h.cfg.NetworkLimit == nil {
@@ -177,11 +178,10 @@ func (v *visit) pass(ctx context.Context) error {
 	return v.h.cfg.Bulkhead.Run(ctx, v.begin)
 }
 
-// inTime returns why the request is not to be begun any more, where it is not.
+// inTime returns the refusal of a request that has too little time left. Whether its client
+// has left is for the gates to ask: one that they have let pass is served, because it may
+// have got a permit that came free as it was about to wait.
 func (v *visit) inTime() error {
-	if err := v.Err(); err != nil {
-		return err
-	}
 	if deadline, limited := v.Deadline(); limited && time.Until(deadline) < v.h.cfg.MinTimeout {
 		return v.h.expire(v, context.DeadlineExceeded)
 	}
@@ -245,7 +245,7 @@ func (v *visit) refuse(err error) {
 		h.saturated.look(h.cfg.Bulkhead) // it may have got room since
 	}
 	switch {
-	case v.waited && errors.Is(v.r.Context().Err(), context.Canceled):
+	case errors.Is(err, context.Canceled): // while it waited
 		h.left.Add(1)
 		writeLeft(w)
 		return

@@ -77,6 +77,33 @@ func TestRetryAfterIsTakenAgainstTheServersClock(t *testing.T) {
 	require.Equal(t, 3*time.Hour+30*time.Second, wait, "a Date that is none: our own clock")
 }
 
+// A 503 out of a cache has the Date at which the server wrote it. Who took a date in
+// Retry-After, or a window, from there waited once more for what was over since: for an
+// hour, where it had been an hour in the cache.
+//
+// Contract: 38
+func TestPushbackOutOfACache(t *testing.T) {
+	date := "Sat, 23 May 2026 12:00:00 GMT"
+	in90s := "Sat, 23 May 2026 12:01:30 GMT"
+	for _, c := range []struct {
+		header http.Header
+		want   time.Duration
+	}{
+		{http.Header{"Retry-After": {in90s}, "Date": {date}, "Age": {"60"}}, 30 * time.Second},
+		{http.Header{"Retry-After": {in90s}, "Date": {date}, "Age": {"3600"}}, 0},
+		{http.Header{"Retry-After": {in90s}, "Date": {date}, "Age": {"99999999999999999999"}}, 0},
+		{http.Header{"Retry-After": {in90s}, "Date": {date}, "Age": {"-60"}}, 90 * time.Second},
+		{http.Header{"Retry-After": {in90s}, "Age": {"60"}}, 90 * time.Second},                // against our own clock
+		{http.Header{"Retry-After": {"90"}, "Date": {date}, "Age": {"60"}}, 90 * time.Second}, // from when it came
+		{http.Header{"Ratelimit": {`"a";r=0;t=90`}, "Age": {"60"}}, 30 * time.Second},
+		{http.Header{"Ratelimit": {`"a";r=0;t=90`}, "Age": {"3600"}}, 0},
+	} {
+		wait, ok := pushback(c.header, noon)
+		require.True(t, ok, "%v: it is overload all the same", c.header)
+		require.Equal(t, c.want, wait, "%v", c.header)
+	}
+}
+
 // What is said is never too early, nor so late that nobody would come back, and clients
 // that are refused at the same moment are told times that lie apart.
 //

@@ -44,12 +44,13 @@ func (l serviceLimit) String() string {
 }
 
 // exhaustedFor returns how long the field RateLimit asks its client to stay away,
-// and whether it does: the longest window of the limits of which nothing is left.
+// and whether it does: the longest window of the limits of which nothing is left, less the
+// time that the response has spent in a cache.
 func exhaustedFor(h http.Header) (time.Duration, bool) {
 	longest, exhausted := time.Duration(0), false
 	for _, l := range parseRateLimit(h) {
 		if l.available == 0 && l.window > 0 {
-			longest, exhausted = max(longest, l.window), true
+			longest, exhausted = max(longest, l.window-age(h)), true
 		}
 	}
 	return longest, exhausted

@@ -51,8 +51,8 @@ func parseRetryAfterMs(h http.Header) (time.Duration, bool) {
 
 // parseRetryAfter reads the field Retry-After (RFC 9110, section 10.2.3), seconds
 // or a date in any of the three forms. A date is taken against the response's own
-// Date where it has one, so that the clocks of both sides need not agree. One in
-// the past is 0. Anything else, a negative number too, is as if it were not there.
+// Date where it has one, so that the clocks of both sides need not agree, and less the
+// time that the response has spent in a cache since. One in the past is 0. Anything else, a negative number too, is as if it were not there.
 func parseRetryAfter(h http.Header, now time.Time) (time.Duration, bool) {
 	value := strings.Trim(h.Get("Retry-After"), " \t")
 	if wait, ok := parseDigits(value, time.Second, maxPushback); ok {
@@ -63,10 +63,16 @@ func parseRetryAfter(h http.Header, now time.Time) (time.Duration, bool) {
 		return 0, false
 	}
 	if date, ok := parseDate(h.Get("Date")); ok {
-		now = date
+		now = date.Add(age(h))
 	}
 	// Sub saturates where the difference is out of range.
 	return min(max(at.Sub(now), 0), maxPushback), true
+}
+
+// age returns how long a response has spent in caches, as they say; 0: in none.
+func age(h http.Header) time.Duration {
+	age, _ := parseDigits(strings.Trim(h.Get("Age"), " \t"), time.Second, maxPushback)
+	return age
 }
 
 // parseDate reads a date of HTTP. The longest has 33 bytes; of what is no date, package
