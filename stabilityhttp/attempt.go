@@ -75,7 +75,7 @@ func (a *attempt) send(reqBody io.ReadCloser) (*http.Response, error) {
 		}
 		return nil, a.end(a.clock.Err())
 	}
-	resp.Request = a.x.req
+	resp.Request = a.x.asked(resp)
 	a.x.t.quotas.note(a.x.key, a.x.req, resp)
 	a.receive(resp)
 	returned = true
@@ -133,6 +133,11 @@ func (a *attempt) outgoing(reqBody io.ReadCloser, now time.Duration) (*http.Requ
 	for name, values := range req.Header {
 		// The values are shared, with no room behind them to append to.
 		out.Header[name] = values[:len(values):len(values)]
+	}
+	if a.x.chain != nil && a.x.chain.away { // what we tell the first host is not for another
+		delete(out.Header, t.deadlineHeader)
+		delete(out.Header, AttemptHeader)
+		return out, nil
 	}
 	if deadline, limited := a.x.Deadline(); limited && t.deadlineHeader != "" {
 		a.values[0] = t.timeLeft(deadline.Sub(a.x.began) - now)
@@ -227,12 +232,16 @@ func (a *attempt) judge(err error) stability.Outcome {
 	return a.classify(a.resp, err)
 }
 
-// classify asks the user's function. It does not let a client of this server, whose
+// classify asks the user's function. It does not let the time that was over count against
+// a host where redirects had used up more than half of it before, and it does not let a client of this server, whose
 // deadline came with its request and left less time than the Transport would have, count
 // against the host: neither where that deadline passed, nor where the host, which is a
 // server of ours, refused to begin for it.
 func (a *attempt) classify(resp *http.Response, err error) stability.Outcome {
 	o, t := a.x.t.cfg.Classify(resp, err), a.x.t
+	if o == stability.Failure && err != nil && a.x.limit > 0 && a.x.limit < t.timeout/2 && a.clock.endedBy() == byLimit {
+		return stability.Ignored
+	}
 	if o != stability.Failure || a.x.limit > 0 || t.timeout == 0 && t.patience == 0 {
 		return o
 	}

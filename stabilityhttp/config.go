@@ -70,9 +70,17 @@ type TransportConfig struct {
 	Off Part
 
 	// Timeout is how long a request may take in all: waiting for the gates, all
-	// attempts with the pauses between them, and the response's body to its end.
-	// Redirects that an [http.Client] follows are requests of their own. A deadline
-	// of the request's context that is earlier counts in its place. Default 30s.
+	// attempts with the pauses between them, and the response's body to its end. A
+	// deadline of the request's context that is earlier counts in its place. Default 30s.
+	//
+	// Redirects that an [http.Client] follows are requests of their own, which share the
+	// time of the first. A Transport knows them by Request.Response and the Request of
+	// that. Where something between the client and the Transport drops these, or the
+	// client follows redirects in another way, each has the whole time; bound them all with
+	// a deadline of the context, or http.Client.Timeout. A request that
+	// http.Client.CheckRedirect was given, and that is sent later by itself, has what is
+	// left unless its Response is set to nil. A redirect to another host is sent without
+	// DeadlineHeader and [AttemptHeader].
 	Timeout time.Duration
 	// StallTimeout is how long an attempt may wait for the server at a stretch:
 	// for the response's headers, not counting the time in which it waits for the

@@ -11,6 +11,7 @@ import (
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/internal/ended"
 	"github.com/crumplezone/stability/retry"
+	"github.com/crumplezone/stability/timeout"
 )
 
 // ErrNoReplay is in the error of a request that could have been made again but for
@@ -28,6 +29,7 @@ type exchange struct {
 	context.Context
 	began time.Time
 	limit time.Duration // after which the Transport's deadline is; 0: the caller's, if any, is earlier
+	chain *redirects    // that led to the request; nil: it is the first
 
 	t    *Transport
 	req  *http.Request // the caller's
@@ -75,8 +77,13 @@ func (t *Transport) exchange(req *http.Request) (*http.Response, error) {
 	defer x.unwind()
 	x.key = t.cfg.Key(req)
 	x.began = time.Now()
-	if deadline, ok := x.Context.Deadline(); !ok || deadline.Sub(x.began) > t.timeout {
-		x.limit = t.timeout
+	x.chain = redirectsTo(req)
+	limit, over := x.chain.left(t.timeout, x.began)
+	if over {
+		return nil, &timeout.Error{Name: t.cfg.Name, Key: x.key, After: t.timeout, Err: context.DeadlineExceeded}
+	}
+	if deadline, ok := x.Context.Deadline(); !ok || deadline.Sub(x.began) > limit {
+		x.limit = limit
 	}
 	resp, err := x.result(t.retry.Run(x, x.try))
 	x.over = true

@@ -794,3 +794,79 @@ func TestCauseOfCancellation(t *testing.T) {
 		})
 	}
 }
+
+// Each redirect had the whole Timeout anew, so that a server had a request for ten times
+// as long by sending it from one slow answer to the next; and the host that it was sent to
+// got its breaker opened for the little time that was left, when there was a limit.
+//
+// Contract: 35, 36
+func TestRedirectsShareTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var hops int
+		rt := stabilityhttp.NewTransport(roundTripper(func(req *http.Request) (*http.Response, error) {
+			hops++
+			select {
+			case <-time.After(20 * time.Second):
+			case <-req.Context().Done():
+				return nil, req.Context().Err()
+			}
+			header := http.Header{"Location": {fmt.Sprintf("http://host%d.test/", hops)}}
+			return &http.Response{StatusCode: http.StatusFound, Header: header, Body: http.NoBody}, nil
+		}), stabilityhttp.TransportConfig{Off: stabilityhttp.PartRetry, Timeout: 50 * time.Second})
+		began := time.Now()
+		_, err := get(t, &http.Client{Transport: rt}, bubbleURL) //nolint:bodyclose // There is none.
+		require.ErrorIs(t, err, timeout.ErrExceeded)
+		require.ErrorContains(t, err, "50s")
+		require.Equal(t, 50*time.Second, time.Since(began))
+		require.Equal(t, 3, hops)
+		require.Equal(t, stability.Calls{Ignored: 1}, rt.Gates("host2.test:80").Breaker.Stats().Calls, "it had 10s")
+
+		// One that is followed when no time is left is not sent, and one that is no longer
+		// followed is sent.
+		var followed *http.Request
+		client := &http.Client{Transport: rt, CheckRedirect: func(req *http.Request, _ []*http.Request) error {
+			followed = req
+			time.Sleep(time.Minute)
+			return nil
+		}}
+		_, err = get(t, client, bubbleURL) //nolint:bodyclose // There is none.
+		require.ErrorIs(t, err, timeout.ErrExceeded)
+		require.Equal(t, 4, hops)
+		followed.Response = nil
+		resp, err := rt.RoundTrip(followed)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+	})
+}
+
+// A host that a request was redirected to was told the first host's deadline and attempt.
+//
+// Contract: 39
+func TestRedirectsKeepFieldsFromOthers(t *testing.T) {
+	type told struct{ host, deadline, attempt string }
+	var got []told
+	rt := stabilityhttp.NewTransport(roundTripper(func(req *http.Request) (*http.Response, error) {
+		got = append(got, told{req.URL.Host, req.Header.Get("X-Left"), req.Header.Get(stabilityhttp.AttemptHeader)})
+		next := map[string]string{"a.test": "https://A.test:443/", "A.test:443": "http://b.test/", "b.test": "http://b.test/next"}[req.URL.Host]
+		if req.URL.Path == "/next" || next == "" {
+			return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+		}
+		return &http.Response{StatusCode: http.StatusFound, Header: http.Header{"Location": {next}}, Body: http.NoBody}, nil
+	}), stabilityhttp.TransportConfig{DeadlineHeader: "X-Left"})
+	req := newRequest(t, http.MethodGet, "http://a.test/", nil)
+	req.Header.Set("X-Left", "60000") // which a client takes along
+	req.Header.Set("X-Other", "kept")
+	resp, err := do(&http.Client{Transport: rt}, req)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Len(t, got, 4)
+	for i, host := range []string{"a.test", "A.test:443", "b.test", "b.test"} {
+		require.Equal(t, host, got[i].host)
+		if ours := i < 2; ours {
+			require.Regexp(t, "^(30000|29[0-9]{3})$", got[i].deadline)
+			require.Equal(t, "1", got[i].attempt)
+		} else {
+			require.Equal(t, told{host: host}, got[i])
+		}
+	}
+}
