@@ -30,7 +30,6 @@ type attempt struct {
 	outcome  stability.Outcome // of resp, as long as its body does not break
 	body     io.ReadCloser     // of resp, as it came
 	upgraded bool              // the body is the connection
-	begun    atomic.Bool       // and has brought its first byte
 	closing  atomic.Bool       // the body is being closed
 	closed   atomic.Bool       // or was
 	over     atomic.Bool       // the attempt has ended

@@ -87,9 +87,14 @@ func BenchmarkOverhead(b *testing.B) {
 
 // BenchmarkRefusal is what a request costs that an open breaker refuses.
 func BenchmarkRefusal(b *testing.B) {
-	rt := stabilityhttp.NewTransport(nil, stabilityhttp.TransportConfig{})
-	rt.Gates("upstream.test:80").Breaker.ForceOpen()
+	rt := stabilityhttp.NewTransport(roundTripper(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+	}), stabilityhttp.TransportConfig{})
 	req := newRequest(b, http.MethodGet, bubbleURL, nil)
+	if _, err := rt.RoundTrip(req); err != nil { //nolint:bodyclose // It is http.NoBody.
+		b.Fatal(err)
+	}
+	rt.Gates("upstream.test:80").Breaker.ForceOpen()
 	b.ReportAllocs()
 	for b.Loop() {
 		_, err := rt.RoundTrip(req) //nolint:bodyclose // It is refused.

@@ -84,28 +84,12 @@ func (a *attempt) drain() {
 	_, _ = io.CopyN(io.Discard, a.body, drainBytes+1) // EOF ends the attempt at the server
 }
 
-// An upgraded body is that of a response with status 101: the connection itself. The
-// server has as long for the first byte as for every other answer; from then on, the time
+// An upgraded body is that of a response with status 101: the connection itself, whose time
 // is the caller's.
 type upgraded attempt
 
 // Read implements [io.Reader].
-func (u *upgraded) Read(p []byte) (int, error) {
-	a := (*attempt)(u)
-	if a.begun.Load() {
-		return a.body.Read(p)
-	}
-	a.clock.read()
-	n, err := a.body.Read(p)
-	if stalled := a.clock.hasRead(); stalled && n == 0 && a.clock.endedBy() == byPatience {
-		return 0, a.end(err)
-	}
-	if n > 0 {
-		a.begun.Store(true)
-		a.clock.stop()
-	}
-	return n, err
-}
+func (u *upgraded) Read(p []byte) (int, error) { return u.body.Read(p) }
 
 // Write implements [io.Writer].
 func (u *upgraded) Write(p []byte) (int, error) { return u.body.(io.Writer).Write(p) }

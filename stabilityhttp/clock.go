@@ -43,13 +43,13 @@ type clock struct {
 	since    time.Duration   // when it began to wait
 	reading  int             // calls of Read under way, and those that ended the attempt
 	cause    cause
-	err      error         // set before state is finished
-	done     chan struct{} // set before state is running
-	timer    *time.Timer   // nil until there is something to wait for
-	rings    time.Duration // when timer does; 0: it does not
-	unhook   func() bool   // from the parent
-	hooks    []func()
-	first    [1]func() // room for hooks
+	err      error                // set before state is finished
+	done     chan struct{}        // set before state is running
+	timer    *time.Timer          // nil until there is something to wait for
+	rings    time.Duration        // when timer does; 0: it does not
+	unhook   func() bool          // from the parent
+	first    func()               // hook; nil: there is none
+	hooks    map[*func()]struct{} // more of them, which can be stopped
 }
 
 // The states of a clock.
@@ -162,23 +162,41 @@ func (c *clock) adopt(parent context.Context) bool {
 }
 
 // AfterFunc is how the context package passes the end of a context which is not
-// its own on to those derived from it, and nobody else calls it. It gives them no
-// way to be forgotten: they are a few, the base's own, and go with the attempt.
+// its own on to those derived from it, and nobody else calls it. The first of them is the
+// base's own for the request. It cannot be forgotten, which saves an allocation, and goes
+// with the attempt. The others are forgotten when they end: a base may derive one for each
+// Read of a body that has no end.
 func (c *clock) AfterFunc(f func()) (stop func() bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.done == nil {
 		c.run(c.now())
 	}
-	if c.err != nil {
+	switch {
+	case c.err != nil:
 		go f()
 		return cannotStop
+	case c.first == nil:
+		c.first = f
+		return cannotStop
 	}
+	return c.keep(f)
+}
+
+// keep keeps another hook until it is stopped. The caller holds mu.
+func (c *clock) keep(f func()) (stop func() bool) {
 	if c.hooks == nil {
-		c.hooks = c.first[:0]
+		c.hooks = make(map[*func()]struct{})
 	}
-	c.hooks = append(c.hooks, f)
-	return cannotStop
+	hook := &f
+	c.hooks[hook] = struct{}{}
+	return func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		_, found := c.hooks[hook]
+		delete(c.hooks, hook)
+		return found
+	}
 }
 
 func cannotStop() bool { return false }
@@ -302,13 +320,6 @@ func (c *clock) upgrade() {
 	}
 }
 
-// stop ends all limits to the time of an upgraded connection.
-func (c *clock) stop() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.waiting, c.patience = false, 0
-}
-
 // wind sets the timer to the next moment at which the clock may have to end.
 func (c *clock) wind(now time.Duration) {
 	next := c.limit
@@ -406,9 +417,8 @@ func (c *clock) endLocked(err error, by cause) {
 	if c.timer != nil {
 		c.timer.Stop()
 	}
-	hooks, unhook, unread := c.hooks, c.unhook, c.answered && c.reading == 0
-	upgraded := c.upgraded && by == byPatience
-	c.hooks = nil
+	first, hooks, unhook, unread := c.first, c.hooks, c.unhook, c.answered && c.reading == 0
+	c.first, c.hooks = nil, nil
 	resting := c.resting
 	c.stalled = resting != nil && by != byAttempt
 	c.mu.Unlock()
@@ -416,15 +426,15 @@ func (c *clock) endLocked(err error, by cause) {
 	if unhook != nil {
 		unhook()
 	}
-	for _, f := range hooks {
-		f()
+	if first != nil {
+		first()
+	}
+	for f := range hooks {
+		(*f)()
 	}
 	// A base may wait for a Read that does not look at the context.
 	if resting != nil {
 		go resting.Close() //nolint:errcheck // Nobody is there to hear of it.
-	}
-	if upgraded {
-		_ = c.owner.closeBase() // which ends the Read
 	}
 	if unread {
 		c.owner.contextEnded()

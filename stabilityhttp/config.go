@@ -91,9 +91,8 @@ type TransportConfig struct {
 	// last one, or there is no PartRetry, the default is Timeout. Without PartTimeout,
 	// it is 10s.
 	//
-	// An upgraded connection has as long for its first byte, while the caller reads. A
-	// server that speaks such a protocol and says nothing for longer needs a longer
-	// StallTimeout. From the first byte on there is no limit.
+	// The status 101 of an upgrade is under it as the headers of every response are; the
+	// connection that it upgrades is not, however long it is quiet.
 	StallTimeout time.Duration
 	// DeadlineHeader is the name of the request header that carries the time left
 	// to the request, in milliseconds, to the server. Where the request has it
@@ -149,7 +148,9 @@ type TransportConfig struct {
 	// Upgrades configures the bulkhead that is in the place of Bulkhead for requests that
 	// ask for an upgrade of their connection, to a WebSocket for instance. Such a
 	// connection holds its permit until it is closed, and would otherwise take one from
-	// the requests that come after. Default a Limit of 1000, without a Queue.
+	// the requests that come after. It is the one bound on what a server can hold that
+	// upgrades connections and then says nothing: no time limit does, because some protocols
+	// are quiet from their start. Default a Limit of 1000, without a Queue.
 	Upgrades bulkhead.Config
 	// Breaker configures the breaker of each host. A call ends for it with the headers
 	// of the response: a probe has succeeded or failed then, and SlowCall times how long

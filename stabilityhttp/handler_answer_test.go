@@ -153,6 +153,9 @@ func TestTiersPassOverloadOn(t *testing.T) {
 						ErrorHandler: stabilityhttp.ErrorHandler,
 					}
 				}
+				resp, err := toLeaf.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil))
+				require.NoError(t, err)
+				require.NoError(t, resp.Body.Close())
 				toLeaf.Gates("upstream.test:80").Breaker.ForceOpen()
 				url, client := listenInMemory(t, "HTTP/1.1", stabilityhttp.NewHandler(middle, stabilityhttp.HandlerConfig{}))
 				resp, body := ask(t, client, url)

@@ -24,12 +24,19 @@ type Gates struct {
 
 // Gates returns the gates of a key, as TransportConfig.Key returns it; by default
 // "example.com:443". They are to be looked at, or a breaker to be forced; not to be
-// kept, because what nobody uses is forgotten.
-func (t *Transport) Gates(key string) Gates {
+// kept, because what nobody uses is forgotten. It makes none: they are nil where no request
+// with that key has come to them yet, where they are forgotten, and where the key is past
+// the bound of TransportConfig.Keys and shares its gates with others. What is done to a nil
+// gate has no effect.
+func (t *Transport) Gates(key string) (g Gates) {
 	if t == nil {
-		return Gates{}
+		return g
 	}
-	return Gates{t.limiters.Get(key), t.bulkheads.Get(key), t.upgrades.value.Load().Get(key), t.breakers.Get(key)}
+	g.RateLimit, _ = t.limiters.Lookup(key)
+	g.Bulkhead, _ = t.bulkheads.Lookup(key)
+	g.Upgrades, _ = t.upgrades.value.Load().Lookup(key)
+	g.Breaker, _ = t.breakers.Lookup(key)
+	return g
 }
 
 // TransportStats is what a [Transport] is doing and has done, over all hosts.

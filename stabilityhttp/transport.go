@@ -37,8 +37,8 @@ import (
 // for up to 10ms, so that the connection can be used again. A body that is neither
 // read nor closed gives everything back when its context ends.
 //
-// A connection upgraded with status 101 is the caller's from its first byte on, without
-// time limits; it holds its permit until it is closed. A 101 to a request that has not
+// A connection upgraded with status 101 is the caller's, without time limits; it holds its
+// permit until it is closed. A 101 to a request that has not
 // asked for an upgrade, with the fields Connection and Upgrade, is an error.
 //
 // Requests with other schemes than http and https go to the base as they are.

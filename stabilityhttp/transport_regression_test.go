@@ -10,12 +10,14 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 
@@ -123,11 +125,12 @@ func TestHeadersAreTheAnswer(t *testing.T) {
 				}
 			}
 		}), stabilityhttp.TransportConfig{Off: stabilityhttp.PartRetry, Timeout: time.Hour, StallTimeout: 10 * time.Second, Breaker: breaker.Config{ProbeFor: 20 * time.Second}})
-		gates := rt.Gates("upstream.test:80")
+		var gates stabilityhttp.Gates
 		for gates.Breaker.State() != breaker.Open {
 			resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil))
 			require.NoError(t, err)
 			require.NoError(t, resp.Body.Close())
+			gates = rt.Gates("upstream.test:80")
 		}
 		code = http.StatusOK
 		time.Sleep(5 * time.Second)
@@ -349,7 +352,10 @@ func TestBulkheadFitsTheBase(t *testing.T) {
 			stabilityhttp.NewTransport(four, stabilityhttp.TransportConfig{Bulkhead: bulkhead.Config{Limit: 5}})
 		})
 	limit := func(base *http.Transport, cfg stabilityhttp.TransportConfig) (limit, queue int) {
-		s := stabilityhttp.NewTransport(base, cfg).Gates("a:80").Bulkhead.Stats()
+		rt := stabilityhttp.NewTransport(base, cfg)
+		_, err := rt.RoundTrip(newRequest(t, http.MethodGet, refusing(t), nil)) //nolint:bodyclose // There is none.
+		require.Error(t, err)
+		s := rt.Stats().Bulkhead // of its one host
 		return s.Limit, s.QueueLimit
 	}
 	h2 := &http.Transport{MaxConnsPerHost: 1, Protocols: new(http.Protocols)}
@@ -583,45 +589,50 @@ func TestUpgradeThatNobodyAskedFor(t *testing.T) {
 	})
 }
 
-// One that was asked for is under the stall timeout until its first byte has come.
+// The answer to a request for an upgrade has to come in time. The connection may be quiet
+// from its start, as some protocols are: a limit on its first byte cut a WebSocket on which
+// the server had nothing to say yet. What a server that says nothing can hold is bounded by
+// the permits for upgrades.
 //
-// Contract: 35
-func TestUpgradeThatBringsNothing(t *testing.T) {
+// Contract: 35, 37
+func TestUpgradedConnectionMayBeQuiet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := make(chan net.Conn, 1)
-		rt := stabilityhttp.NewTransport(roundTripper(func(*http.Request) (*http.Response, error) {
+		rt := stabilityhttp.NewTransport(roundTripper(func(req *http.Request) (*http.Response, error) {
+			if req.URL.Path == "/hangs" {
+				<-req.Context().Done()
+				return nil, req.Context().Err()
+			}
 			client, conn := net.Pipe()
 			server <- conn
 			return &http.Response{StatusCode: http.StatusSwitchingProtocols, Body: client}, nil
-		}), stabilityhttp.TransportConfig{Off: stabilityhttp.PartRetry, Timeout: time.Minute, StallTimeout: 10 * time.Second})
-		dial := func() (io.ReadWriteCloser, net.Conn) {
-			resp, err := rt.RoundTrip(newUpgrade(t, "echo"))
-			require.NoError(t, err)
-			return resp.Body.(io.ReadWriteCloser), <-server
-		}
-		conn, other := dial()
-		time.Sleep(time.Hour) // which is the caller's
+		}), stabilityhttp.TransportConfig{
+			Off: stabilityhttp.PartRetry, Timeout: time.Minute, StallTimeout: 10 * time.Second, Upgrades: bulkhead.Config{Limit: 1},
+		})
+		hanging := newUpgrade(t, "echo")
+		hanging.URL.Path = "/hangs"
 		began := time.Now()
-		_, err := conn.Read(make([]byte, 1))
+		_, err := rt.RoundTrip(hanging) //nolint:bodyclose // There is none.
 		require.ErrorIs(t, err, timeout.ErrExceeded)
 		require.Equal(t, 10*time.Second, time.Since(began))
-		gates := rt.Gates("upstream.test:80")
-		require.Zero(t, gates.Upgrades.Stats().InUse, "also without Close")
-		require.Equal(t, stability.Calls{Failed: 1}, gates.Breaker.Stats().Calls)
-		_, err = other.Read(make([]byte, 1))
-		require.ErrorIs(t, err, io.EOF, "it is closed")
-		require.NoError(t, conn.Close())
 
-		conn, other = dial()
-		time.AfterFunc(9*time.Second, func() { _, _ = io.WriteString(other, "a") })
-		time.AfterFunc(time.Hour, func() { _, _ = io.WriteString(other, "b") })
+		resp, err := rt.RoundTrip(newUpgrade(t, "echo"))
+		require.NoError(t, err)
+		conn, other := resp.Body.(io.ReadWriteCloser), <-server
+		time.AfterFunc(time.Hour, func() { _, _ = io.WriteString(other, "a") })
+		time.AfterFunc(3*time.Hour, func() { _, _ = io.WriteString(other, "b") })
 		for _, want := range []string{"a", "b"} {
 			b := make([]byte, 1)
 			_, err = conn.Read(b)
 			require.NoError(t, err)
 			require.Equal(t, want, string(b))
 		}
+		_, err = rt.RoundTrip(newUpgrade(t, "echo")) //nolint:bodyclose // There is none.
+		require.ErrorIs(t, err, bulkhead.ErrFull)
+		gates := rt.Gates("upstream.test:80")
+		require.Equal(t, 1, gates.Upgrades.Stats().InUse)
 		require.NoError(t, conn.Close())
+		require.Zero(t, gates.Upgrades.Stats().InUse)
 		require.Equal(t, stability.Calls{Succeeded: 1, Failed: 1}, gates.Breaker.Stats().Calls)
 	})
 }
@@ -869,4 +880,76 @@ func TestRedirectsKeepFieldsFromOthers(t *testing.T) {
 			require.Equal(t, told{host: host}, got[i])
 		}
 	}
+}
+
+// A base that derives a context for each Read of a body kept 190 bytes of each until the
+// body ended, which an event stream's does not.
+//
+// Contract: 21, 34
+func TestContextOfEachReadIsForgotten(t *testing.T) {
+	var derived []weak.Pointer[readEnded]
+	stream := &endless{}
+	rt := stabilityhttp.NewTransport(roundTripper(func(req *http.Request) (*http.Response, error) {
+		stream.read = func() {
+			_, cancel := context.WithCancelCause(req.Context())
+			cause := &readEnded{n: len(derived)}
+			derived = append(derived, weak.Make(cause))
+			cancel(cause) // which the context keeps, where it is kept itself
+		}
+		return &http.Response{StatusCode: http.StatusOK, Body: stream}, nil
+	}), stabilityhttp.TransportConfig{})
+	resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil))
+	require.NoError(t, err)
+	defer resp.Body.Close()
+	buf := make([]byte, 1)
+	for range 1000 {
+		_, err := resp.Body.Read(buf)
+		require.NoError(t, err)
+	}
+	runtime.GC()
+	kept := 0
+	for _, p := range derived {
+		if p.Value() != nil {
+			kept++
+		}
+	}
+	require.Len(t, derived, 1000)
+	require.Less(t, kept, 10, "the first, in whose place the base's own is mostly, and what is on its way")
+}
+
+type readEnded struct{ n int }
+
+func (e *readEnded) Error() string { return fmt.Sprint("read ", e.n) }
+
+// endless is a body without an end.
+type endless struct{ read func() }
+
+func (e *endless) Read(p []byte) (int, error) {
+	e.read()
+	return len(p), nil
+}
+
+func (*endless) Close() error { return nil }
+
+// To look at the gates of a host that nobody calls made them, and they stayed.
+//
+// Contract: 42, 51
+func TestGatesMakesNone(t *testing.T) {
+	base := roundTripper(func(*http.Request) (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+	})
+	rt := stabilityhttp.NewTransport(base, stabilityhttp.TransportConfig{RateLimit: ratelimit.Config{Rate: 1000, Burst: 1000}})
+	for i := range 100 {
+		require.Equal(t, stabilityhttp.Gates{}, rt.Gates(fmt.Sprint("host", i, ":80")))
+	}
+	require.Zero(t, rt.Stats().Breaker.Closed)
+	require.Zero(t, rt.Gates("x").Bulkhead.Stats(), "what is nil can be looked at")
+	_, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil)) //nolint:bodyclose // It is http.NoBody.
+	require.NoError(t, err)
+	gates := rt.Gates("upstream.test:80")
+	require.NotNil(t, gates.Breaker)
+	require.NotNil(t, gates.Bulkhead)
+	require.NotNil(t, gates.RateLimit)
+	require.Nil(t, gates.Upgrades)
+	require.Equal(t, 1, rt.Stats().Breaker.Closed)
 }
