@@ -82,6 +82,24 @@ func visible(text string) string {
 	return b.String()
 }
 
+// A text is an outcome only if it is the text of one, and the error about another is short.
+func FuzzOutcome(f *testing.F) {
+	for _, text := range []string{"success", "failure", "ignored", "Success", "success\x00", ""} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		o := stability.Outcome(255)
+		if err := o.UnmarshalText(text); err != nil {
+			require.Equal(t, stability.Outcome(255), o, "it is left alone")
+			require.Less(t, len(err.Error()), 64*len(`\U0010ffff`)+50)
+			return
+		}
+		again, err := o.MarshalText()
+		require.NoError(t, err)
+		require.Equal(t, text, again)
+	})
+}
+
 // cellsOf reads a row as GitHub's tables do: a pipe ends a cell unless a backslash is before
 // it. What is left in the cells must be text to CommonMark.
 func cellsOf(t *testing.T, row string) []string {

@@ -1,8 +1,12 @@
 package keyed
 
 import (
+	"strings"
 	"testing"
 	"testing/synctest"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
 )
 
 // FuzzModel drives a Map and its model with one operation a byte.
@@ -13,7 +17,8 @@ func FuzzModel(f *testing.F) {
 	f.Fuzz(func(t *testing.T, maxMembers uint8, ops []byte) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newMachine(t, 1+int(maxMembers%16))
-			for _, op := range ops {
+			// The machine looks at all that was made after each operation: a long script takes its length squared.
+			for _, op := range ops[:min(len(ops), 300)] {
 				switch n := int(op & 0x3F); {
 				case op < 0x80:
 					s.get(n)
@@ -26,5 +31,37 @@ func FuzzModel(f *testing.F) {
 				}
 			}
 		})
+	})
+}
+
+// What stands for a key is short, and is the key's alone: what others make longer, or the
+// same at its beginning, gets another.
+//
+// Contract: 42
+func FuzzShorten(f *testing.F) {
+	f.Add("eu-1", uint16(0))
+	f.Add("größe", uint16(300))
+	f.Add(strings.Repeat("a", 257), uint16(1))
+	f.Add("\xff\xc3", uint16(130))
+	f.Fuzz(func(t *testing.T, part string, times uint16) {
+		key := strings.Repeat(part, int(times%1000)+1)
+		short := Shorten(key)
+		require.LessOrEqual(t, len(short), maxKey)
+		require.Equal(t, short, Shorten(short))
+		if len(key) <= maxKey {
+			require.Equal(t, key, short)
+		} else {
+			mark := strings.LastIndex(short, "…sha256:")
+			require.Positive(t, mark)
+			require.True(t, strings.HasPrefix(key, short[:mark]))
+		}
+		if utf8.ValidString(key) {
+			require.True(t, utf8.ValidString(short), "no half of a character: %q", short)
+		}
+		for _, other := range []string{key + "x", key + key, strings.Repeat("y", maxKey) + key} {
+			if other != key {
+				require.NotEqual(t, short, Shorten(other))
+			}
+		}
 	})
 }
