@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/attempts"
 	"github.com/crumplezone/stability/internal/check"
 	"github.com/crumplezone/stability/internal/keyed"
 	"github.com/crumplezone/stability/internal/window"
@@ -187,15 +188,15 @@ func (b *Budget) blank() bool { return b.Stats().Spent == 0 }
 // that spends from a Budget; a [Retry] does it by itself.
 func (b *Budget) Earn(ctx context.Context) context.Context {
 	b = b.For(ctx)
-	outer := markOf(ctx)
+	outer := attempts.Of(ctx)
 	if b == nil || !b.earn(outer) {
 		return ctx
 	}
-	return &mark{Context: ctx, attempt: outer.number(), budget: b}
+	return &attempts.Mark{Context: ctx, Attempt: outer.Number(), Budget: b}
 }
 
-func (b *Budget) earn(outer *mark) bool {
-	if b.unlimited || outer.number() > 1 || outer.earned(b) {
+func (b *Budget) earn(outer *attempts.Mark) bool {
+	if b.unlimited || outer.Number() > 1 || outer.Earned(b) {
 		return false
 	}
 	b.account.Count()

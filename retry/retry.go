@@ -22,6 +22,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/attempts"
 	"github.com/crumplezone/stability/internal/check"
 	"github.com/crumplezone/stability/internal/ended"
 	"github.com/crumplezone/stability/internal/refusal"
@@ -246,11 +247,11 @@ func (r *Retry) begin(ctx context.Context) (first context.Context, nested bool, 
 	if err := ended.Err(ctx); err != nil {
 		return nil, false, err
 	}
-	outer := markOf(ctx)
-	nested = outer.number() > 0
+	outer := attempts.Of(ctx)
+	nested = outer.Number() > 0
 	budget := r.cfg.Budget.For(ctx)
 	if earned := budget.earn(outer); earned || !nested {
-		ctx = &mark{Context: ctx, attempt: max(1, outer.number()), budget: budget, own: !nested || outer.isOwn()}
+		ctx = attempts.New(attempts.Mark{Context: ctx, Attempt: max(1, outer.Number()), Budget: budget, Own: !nested || outer.IsOwn()})
 	}
 	return ctx, nested, nil
 }
@@ -332,7 +333,7 @@ func (c *call) next(err error) error {
 	}
 	r.retries.Add(1)
 	c.attempt++
-	c.ctx = &mark{Context: c.caller, attempt: c.attempt, budget: budget, own: true}
+	c.ctx = &attempts.Mark{Context: c.caller, Attempt: c.attempt, Budget: budget, Own: true}
 	r.event(c.caller, c.attempt, pause)
 	return nil
 }

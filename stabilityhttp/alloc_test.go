@@ -7,10 +7,12 @@ package stabilityhttp_test
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net"
 	"net/http"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -33,31 +35,75 @@ func frugal(conn net.Conn) {
 	}
 }
 
-// All guards together allocate no more than the one timeout that net/http has.
+// All guards together allocate no more than the one timeout that net/http has: whatever
+// the request's URL is, its header, and the context that it is made in. What the caller
+// makes for the request is counted for both.
 func TestAllocations(t *testing.T) {
 	url := rawUpstream(t, frugal)
-	allocs := map[string]float64{}
-	for _, c := range benchmarkClients {
-		base := http.DefaultTransport.(*http.Transport).Clone()
-		client := c.make(base)
-		req := newRequest(t, http.MethodGet, url, nil)
-		buf := make([]byte, 64)
-		allocs[c.name] = testing.AllocsPerRun(200, func() {
-			resp, err := client.Do(req)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			for err == nil {
-				_, err = resp.Body.Read(buf)
-			}
-			if err != io.EOF {
-				t.Error(err)
-			}
-			resp.Body.Close()
-		})
-		base.CloseIdleConnections()
+	background := func() (context.Context, context.CancelFunc) { return context.Background(), func() {} }
+	with := func(key, value string) http.Header { return http.Header{key: {value}} }
+	many := http.Header{}
+	for _, name := range []string{"Accept", "Accept-Language", "Authorization", "Cookie", "Traceparent", "Tracestate", "User-Agent", "X-Request-Id"} {
+		many.Set(name, "some value")
 	}
-	require.LessOrEqual(t, allocs["stability"], allocs["timeout"], "%v", allocs)
-	require.Less(t, allocs["plain"], allocs["timeout"], "%v", allocs)
+	for _, row := range []struct {
+		name    string
+		url     string
+		header  http.Header
+		context func() (context.Context, context.CancelFunc)
+	}{
+		{"host and port", url, nil, background},
+		{"no port", "http://upstream.test/path", nil, background},
+		{"a long host without a port", "http://the-inventory.of-a-shop.in-a-region.upstream.test/path", nil, background},
+		{"a host in upper case", "http://Upstream.Test/path", nil, background},
+		{"header fields", url, with("Accept", "text/plain"), background},
+		{"eight header fields", url, many, background},
+		{"a deadline field of another client's", url, with("X-Request-Timeout-Ms", "1"), background},
+		{"a context that can end", url, nil, func() (context.Context, context.CancelFunc) {
+			return context.WithCancel(context.Background())
+		}},
+		{"a context with values that can end", url, nil, func() (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(context.Background())
+			return context.WithValue(ctx, &url, url), cancel
+		}},
+		{"a deadline after the Timeout", url, nil, func() (context.Context, context.CancelFunc) {
+			return context.WithTimeout(context.Background(), time.Minute)
+		}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			allocs := map[string]float64{}
+			for _, c := range benchmarkClients {
+				base := http.DefaultTransport.(*http.Transport).Clone()
+				base.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+					return new(net.Dialer).DialContext(ctx, network, url[len("http://"):])
+				}
+				client := c.make(base)
+				req := newRequest(t, http.MethodGet, row.url, nil)
+				if row.header != nil {
+					req.Header = row.header
+				}
+				buf := make([]byte, 64)
+				allocs[c.name] = testing.AllocsPerRun(1000, func() {
+					ctx, cancel := row.context()
+					resp, err := client.Do(req.WithContext(ctx))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					for err == nil {
+						_, err = resp.Body.Read(buf)
+					}
+					if err != io.EOF {
+						t.Error(err)
+					}
+					resp.Body.Close()
+					cancel()
+				})
+				base.CloseIdleConnections()
+			}
+			t.Log(allocs)
+			require.LessOrEqual(t, allocs["stability"], allocs["timeout"], "%v", allocs)
+			require.Less(t, allocs["plain"], allocs["timeout"], "%v", allocs)
+		})
+	}
 }

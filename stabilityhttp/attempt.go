@@ -23,7 +23,8 @@ type attempt struct {
 	clock  clock
 	passes passes
 	upload upload
-	values [2]string // of the fields added to the header
+	out    http.Request // is sent
+	values [2]string    // of the fields added to its header
 
 	sent     bool              // the gates let it pass
 	resp     *http.Response    // nil until the headers have come
@@ -120,7 +121,8 @@ func (a *attempt) roundTrip(reqBody io.ReadCloser) (*http.Response, error) {
 // but for its context, its body and the fields added to its header.
 func (a *attempt) outgoing(reqBody io.ReadCloser, now time.Duration) (*http.Request, error) {
 	req, t := a.x.req, a.x.t
-	out := req.WithContext(&a.clock)
+	out := &a.out
+	*out = *req.WithContext(&a.clock)
 	if hasBody(req) {
 		if err := a.takeUpload(out, reqBody); err != nil {
 			return nil, err

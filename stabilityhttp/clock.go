@@ -45,8 +45,8 @@ type clock struct {
 	cause    cause
 	err      error                // set before state is finished
 	done     chan struct{}        // set before state is running
-	timer    *time.Timer          // nil until there is something to wait for
-	rings    time.Duration        // when timer does; 0: it does not
+	alarm    *alarm               // nil until there is something to wait for
+	rings    time.Duration        // when alarm does; 0: it does not
 	unhook   func() bool          // from the parent
 	first    func()               // hook; nil: there is none
 	hooks    map[*func()]struct{} // more of them, which can be stopped
@@ -141,7 +141,7 @@ func (c *clock) run(now time.Duration) {
 // hook waits for the parent.
 func (c *clock) hook() {
 	if c.parent.Done() != nil && !c.upgraded {
-		c.unhook = context.AfterFunc(c.parent, c.parentEnded)
+		c.unhook = context.AfterFunc(c.parent, c.theAlarm().ring)
 	}
 }
 
@@ -329,18 +329,27 @@ func (c *clock) wind(now time.Duration) {
 		}
 	}
 	c.rings = next
-	switch {
-	case next == 0:
-	case c.timer == nil:
-		c.timer = time.AfterFunc(next-now, c.ring)
-	default:
-		c.timer.Reset(next - now)
+	if next != 0 {
+		c.theAlarm().set(next - now)
 	}
 }
 
+// theAlarm returns the clock's alarm. The caller holds mu.
+func (c *clock) theAlarm() *alarm {
+	if c.alarm == nil {
+		c.alarm = newAlarm(c)
+	}
+	return c.alarm
+}
+
+// ring looks whether the parent has ended, or the time is over.
 func (c *clock) ring() {
 	c.mu.Lock()
 	if c.err == nil {
+		if err := c.parent.Err(); err != nil && !c.upgraded {
+			c.endLocked(err, byOthers)
+			return
+		}
 		now := c.now()
 		if by, over := c.over(now); over {
 			c.endLocked(context.DeadlineExceeded, by)
@@ -392,11 +401,6 @@ func (c *clock) moves() bool {
 	return c.at != before
 }
 
-func (c *clock) parentEnded() {
-	c.mu.Lock()
-	c.endLocked(c.parent.Err(), byOthers)
-}
-
 // end ends the context together with the attempt.
 func (c *clock) end() {
 	c.mu.Lock()
@@ -414,8 +418,9 @@ func (c *clock) endLocked(err error, by cause) {
 	if c.done != nil {
 		close(c.done)
 	}
-	if c.timer != nil {
-		c.timer.Stop()
+	if c.alarm != nil {
+		c.alarm.free()
+		c.alarm = nil
 	}
 	first, hooks, unhook, unread := c.first, c.hooks, c.unhook, c.answered && c.reading == 0
 	c.first, c.hooks = nil, nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/attempts"
 	"github.com/crumplezone/stability/internal/ended"
 	"github.com/crumplezone/stability/retry"
 	"github.com/crumplezone/stability/timeout"
@@ -39,7 +40,8 @@ type exchange struct {
 	last error          // of the attempt before the last
 	over bool           // resp is the caller's
 
-	first attempt // room for the first, most often the only one
+	first attempt       // room for the first, most often the only one
+	mark  attempts.Mark // and for its mark
 }
 
 type exchangeKey struct{}
@@ -64,12 +66,24 @@ func (x *exchange) Value(key any) any {
 	return x.Context.Value(key)
 }
 
+// inBubble reports whether the exchange began in a bubble of testing/synctest: times have no
+// monotonic reading there.
+func (x *exchange) inBubble() bool { return x.began == x.began.Round(0) }
+
 // Deadline implements [context.Context].
 func (x *exchange) Deadline() (time.Time, bool) {
 	if x.limit > 0 {
 		return x.began.Add(x.limit), true
 	}
 	return x.Context.Deadline()
+}
+
+// RoomForMark implements [attempts.Roomy].
+func (x *exchange) RoomForMark() *attempts.Mark {
+	if x.mark.Context != nil {
+		return nil
+	}
+	return &x.mark
 }
 
 func (t *Transport) exchange(req *http.Request) (*http.Response, error) {

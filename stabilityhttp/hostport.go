@@ -17,15 +17,20 @@ import (
 // The port is there also where it is the scheme's own, and without zeros before it. The
 // zone of an address of IPv6 is in the key only where the address belongs to one link.
 func HostPort(req *http.Request) string {
-	host := req.URL.Host
+	return hostKeys.get(req.URL)
+}
+
+// hostPort builds the key of a URL.
+func hostPort(u *url.URL) string {
+	host := u.Host
 	hasPort, canonical := isCanonical(host)
 	if !canonical {
-		host, hasPort = canonicalHost(req.URL)
+		host, hasPort = canonicalHost(u)
 	}
 	switch {
 	case hasPort:
 		return host
-	case req.URL.Scheme == "https":
+	case u.Scheme == "https":
 		return host + ":443"
 	default:
 		return host + ":80"

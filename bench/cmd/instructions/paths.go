@@ -3,13 +3,17 @@ package main
 import (
 	"context"
 	"errors"
+	"io"
+	"net/http"
 	"time"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/bench/internal/loopback"
 	"github.com/crumplezone/stability/breaker"
 	"github.com/crumplezone/stability/bulkhead"
 	"github.com/crumplezone/stability/ratelimit"
 	"github.com/crumplezone/stability/retry"
+	"github.com/crumplezone/stability/stabilityhttp"
 	"github.com/crumplezone/stability/timeout"
 )
 
@@ -17,6 +21,11 @@ import (
 type path struct {
 	name  string
 	setup func() func() // returns one call
+	long  bool          // a call takes so many instructions that few of them do
+	// peer is the name of another path, of which this one may take most times the
+	// instructions.
+	peer string
+	most float64
 }
 
 var errCall = errors.New("the call's own error")
@@ -24,47 +33,76 @@ var errCall = errors.New("the call's own error")
 func ok(context.Context) error     { return nil }
 func failed(context.Context) error { return errCall }
 
-// paths are the hot ones. They import nothing but the library, so that no peer's
-// goroutine is counted with them.
+const timeoutClient = "HTTP GET, http.Client{Timeout}"
+
+// paths are the hot ones. They import nothing but the library and net/http, so that no
+// other peer's goroutine is counted with them. The server that answers is another process,
+// which is not counted.
 var paths = []path{
-	{"breaker, closed, success", func() func() { return through(breaker.New(breaker.Config{}), ok) }},
-	{"breaker, closed, failure", func() func() {
+	{name: "breaker, closed, success", setup: func() func() { return through(breaker.New(breaker.Config{}), ok) }},
+	{name: "breaker, closed, failure", setup: func() func() {
 		return through(breaker.New(breaker.Config{MinCalls: 1 << 30}), failed)
 	}},
-	{"breaker, slow calls watched", func() func() { return through(breaker.New(breaker.Config{SlowCall: time.Hour}), ok) }},
-	{"breaker, open, refusal", func() func() {
+	{name: "breaker, slow calls watched", setup: func() func() { return through(breaker.New(breaker.Config{SlowCall: time.Hour}), ok) }},
+	{name: "breaker, open, refusal", setup: func() func() {
 		b := breaker.New(breaker.Config{Consecutive: 1, OpenFor: time.Hour})
 		_ = b.Run(context.Background(), failed)
 		return through(b, ok)
 	}},
-	{"bulkhead, free", func() func() { return through(newBulkhead(), ok) }},
-	{"bulkhead, full, refusal", func() func() {
+	{name: "bulkhead, free", setup: func() func() { return through(newBulkhead(), ok) }},
+	{name: "bulkhead, full, refusal", setup: func() func() {
 		b := bulkhead.New(bulkhead.Config{Limit: 1})
 		_, _ = b.Enter(context.Background())
 		return through(b, ok)
 	}},
-	{"rate limit, granted", func() func() {
+	{name: "rate limit, granted", setup: func() func() {
 		l := newLimiter()
 		return func() { l.Allow() }
 	}},
-	{"rate limit, granted, around a call", func() func() { return through(newLimiter(), ok) }},
-	{"rate limit, refused", func() func() {
+	{name: "rate limit, granted, around a call", setup: func() func() { return through(newLimiter(), ok) }},
+	{name: "rate limit, refused", setup: func() func() {
 		l := ratelimit.New(ratelimit.Config{Rate: 1e-3, Burst: 1})
 		l.Allow()
 		return func() { l.Allow() }
 	}},
-	{"timeout, in time", func() func() { return through(newTimeout(), ok) }},
-	{"retry, first attempt succeeds", func() func() { return through(retry.New(retry.Config{}), ok) }},
-	{"a breaker of a group", func() func() {
+	{name: "timeout, in time", setup: func() func() { return through(newTimeout(), ok) }},
+	{name: "retry, first attempt succeeds", setup: func() func() { return through(retry.New(retry.Config{}), ok) }},
+	{name: "a breaker of a group", setup: func() func() {
 		g, ctx := breaker.NewGroup(breaker.Config{}, stability.Keys{}), context.Background()
 		return func() { _ = g.Get("eu-1").Run(ctx, ok) }
 	}},
-	{"limit + bulkhead + breaker, chained", func() func() {
+	{name: "limit + bulkhead + breaker, chained", setup: func() func() {
 		return through(stability.Gates(newLimiter(), newBulkhead(), breaker.New(breaker.Config{})), ok)
 	}},
-	{"retry + breaker + limit + bulkhead + timeout", func() func() {
+	{name: "retry + breaker + limit + bulkhead + timeout", setup: func() func() {
 		return through(stability.Chain(retry.New(retry.Config{}), breaker.New(breaker.Config{}), newLimiter(), newBulkhead(), newTimeout()), ok)
 	}},
+	{name: timeoutClient, long: true, setup: func() func() {
+		return get(&http.Client{Transport: base(), Timeout: 30 * time.Second})
+	}},
+	{name: "HTTP GET, guarded", long: true, peer: timeoutClient, most: 1.05, setup: func() func() {
+		return get(&http.Client{Transport: stabilityhttp.NewTransport(base(), stabilityhttp.TransportConfig{})})
+	}},
+}
+
+func base() *http.Transport { return http.DefaultTransport.(*http.Transport).Clone() }
+
+// get is a request of client and reading its answer to the end.
+func get(client *http.Client) func() {
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, loopback.URL(), nil)
+	if err != nil {
+		panic(err)
+	}
+	return func() {
+		resp, err := client.Do(req.WithContext(req.Context())) //nolint:gosec // It is our own server.
+		if err != nil {
+			panic(err)
+		}
+		if n, err := io.Copy(io.Discard, resp.Body); err != nil || n != int64(len(loopback.Hello)) {
+			panic(err)
+		}
+		_ = resp.Body.Close()
+	}
 }
 
 func newBulkhead() *bulkhead.Bulkhead { return bulkhead.New(bulkhead.Config{Limit: 1000}) }
