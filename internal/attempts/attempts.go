@@ -8,8 +8,9 @@ import "context"
 // earned by it.
 type Mark struct {
 	context.Context
-	Attempt int
-	Budget  any  // nil: none
+
+	Attempt int  // its number; 0: none
+	Budget  any  // a *retry.Budget; nil: none
 	Own     bool // a Retry of this process counts the attempts, and makes others
 }
 
