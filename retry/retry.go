@@ -251,7 +251,9 @@ func (r *Retry) begin(ctx context.Context) (first context.Context, nested bool, 
 	nested = outer.Number() > 0
 	budget := r.cfg.Budget.For(ctx)
 	if earned := budget.earn(outer); earned || !nested {
-		ctx = attempts.New(attempts.Mark{Context: ctx, Attempt: max(1, outer.Number()), Budget: budget, Own: !nested || outer.IsOwn()})
+		m := attempts.New(ctx)
+		m.Attempt, m.Budget, m.Own = max(1, outer.Number()), budget, !nested || outer.IsOwn()
+		ctx = m
 	}
 	return ctx, nested, nil
 }

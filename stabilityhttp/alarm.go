@@ -14,6 +14,7 @@ type alarm struct {
 	clock atomic.Pointer[clock] // nil: nobody's
 	ring  func()
 	timer *time.Timer // nil: was never set
+	once  bool        // it is not used again
 }
 
 var alarms sync.Pool
@@ -21,12 +22,14 @@ var alarms sync.Pool
 // newAlarm returns an alarm for c. Inside a synctest bubble it is a new one, as its timer
 // belongs to the bubble.
 func newAlarm(c *clock) *alarm {
+	began := c.owner.x.began
+	inBubble := began == began.Round(0) // times have no monotonic reading there
 	var a *alarm
-	if !c.owner.x.inBubble() {
+	if !inBubble {
 		a, _ = alarms.Get().(*alarm)
 	}
 	if a == nil {
-		a = new(alarm)
+		a = &alarm{once: inBubble}
 		a.ring = func() {
 			if c := a.clock.Load(); c != nil {
 				c.ring()
@@ -51,8 +54,8 @@ func (a *alarm) free() {
 	if a.timer != nil {
 		a.timer.Stop()
 	}
-	c := a.clock.Swap(nil)
-	if !c.owner.x.inBubble() {
+	a.clock.Store(nil)
+	if !a.once {
 		alarms.Put(a)
 	}
 }

@@ -41,7 +41,7 @@ type exchange struct {
 	over bool           // resp is the caller's
 
 	first attempt       // room for the first, most often the only one
-	mark  attempts.Mark // and for its mark
+	room  attempts.Room // and for its mark
 }
 
 type exchangeKey struct{}
@@ -66,24 +66,12 @@ func (x *exchange) Value(key any) any {
 	return x.Context.Value(key)
 }
 
-// inBubble reports whether the exchange began in a bubble of testing/synctest: times have no
-// monotonic reading there.
-func (x *exchange) inBubble() bool { return x.began == x.began.Round(0) }
-
 // Deadline implements [context.Context].
 func (x *exchange) Deadline() (time.Time, bool) {
 	if x.limit > 0 {
 		return x.began.Add(x.limit), true
 	}
 	return x.Context.Deadline()
-}
-
-// RoomForMark implements [attempts.Roomy].
-func (x *exchange) RoomForMark() *attempts.Mark {
-	if x.mark.Context != nil {
-		return nil
-	}
-	return &x.mark
 }
 
 func (t *Transport) exchange(req *http.Request) (*http.Response, error) {
@@ -99,7 +87,8 @@ func (t *Transport) exchange(req *http.Request) (*http.Response, error) {
 	if deadline, ok := x.Context.Deadline(); !ok || deadline.Sub(x.began) > limit {
 		x.limit = limit
 	}
-	resp, err := x.result(t.retry.Run(x, x.try))
+	x.room.Context = x
+	resp, err := x.result(t.retry.Run(&x.room, x.try))
 	x.over = true
 	return resp, x.withCause(err)
 }
@@ -151,8 +140,9 @@ func (x *exchange) send(ctx, values context.Context) (*http.Response, error) {
 			}
 		}
 	}
-	a.x, a.number = x, x.attemptNumber(ctx)
-	a.clock.set(ctx, values, a, x.patience(ctx))
+	n, repeats := retry.Attempt(ctx), x.mayRepeat()
+	a.x, a.number = x, x.attemptNumber(n, repeats)
+	a.clock.set(ctx, values, a, x.patience(n, repeats))
 	resp, err := a.send(body)
 	if err != nil {
 		return nil, x.failed(a, err)
@@ -204,16 +194,13 @@ func (x *exchange) replayable() bool { return !hasBody(x.req) || x.req.GetBody !
 // it before.
 func (x *exchange) repeatable() bool { return x.replayable() && idempotent(x.req) }
 
-// attemptNumber returns what AttemptHeader tells the server about the attempt made
-// in ctx; 0: nothing.
-func (x *exchange) attemptNumber(ctx context.Context) int {
-	if n := retry.Attempt(x.Context); n > 0 {
-		return n // of a retry further out, which makes again what includes this request
+// attemptNumber returns what AttemptHeader tells the server about the nth attempt of a
+// request that repeats; 0: nothing.
+func (x *exchange) attemptNumber(n int, repeats bool) int {
+	if x.t.cfg.Retry.Attempts != 1 && repeats {
+		return n
 	}
-	if x.t.cfg.Retry.Attempts != 1 && x.mayRepeat() {
-		return retry.Attempt(ctx)
-	}
-	return 0
+	return retry.Attempt(x.Context) // of a retry further out, which makes again what includes this request
 }
 
 // mayRepeat reports whether the request may be made again after an attempt that the
@@ -222,9 +209,10 @@ func (x *exchange) mayRepeat() bool {
 	return x.repeatable() || x.replayable() && x.t.customRetry
 }
 
-// patience returns how long the attempt made in ctx may wait for the server at a stretch.
-func (x *exchange) patience(ctx context.Context) time.Duration {
-	if x.t.patience != x.t.lastPatience && (!x.mayRepeat() || retry.Attempt(ctx) >= x.t.attempts) {
+// patience returns how long the nth attempt of a request that repeats may wait for the
+// server at a stretch.
+func (x *exchange) patience(n int, repeats bool) time.Duration {
+	if x.t.patience != x.t.lastPatience && (!repeats || n >= x.t.attempts) {
 		return x.t.lastPatience
 	}
 	return x.t.patience

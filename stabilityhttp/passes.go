@@ -78,10 +78,11 @@ func (p *passes) enter(ctx context.Context, gates [gates]stability.Admitter) err
 	return nil
 }
 
-// answered tells the gates that the host has shown that it works.
+// answered tells the breaker that the host has shown that it works. None of the other gates
+// would learn anything from that.
 func (p *passes) answered(ctx context.Context) {
-	for i := range p.held[:p.n] {
-		p.held[i] = p.held[i].Answered(ctx)
+	if p.n > breakerGate {
+		p.held[breakerGate] = p.held[breakerGate].Answered(ctx)
 	}
 }
 

@@ -1,5 +1,5 @@
 // Package attempts is how a context says which attempt of a retry it belongs to. Package
-// retry sets the marks and reads them; others bring the room for one.
+// retry sets the marks and reads them; others can bring the room for one.
 package attempts
 
 import "context"
@@ -30,24 +30,21 @@ func Of(ctx context.Context) *Mark {
 	return m
 }
 
-// A Roomy context has room for the mark of the first attempt that is made in it, which
+// A Room is a context with room for the mark of the first attempt that is made in it, which
 // saves an allocation.
-type Roomy interface {
-	// RoomForMark returns a Mark that nobody uses, or nil.
-	RoomForMark() *Mark
+type Room struct {
+	context.Context
+
+	mark Mark
 }
 
-// New returns a copy of m, in the room that its context has for it.
-func New(m Mark) *Mark {
-	var room *Mark
-	if roomy, ok := m.Context.(Roomy); ok {
-		room = roomy.RoomForMark()
+// New returns a mark whose context is ctx, in the room that ctx has for it.
+func New(ctx context.Context) *Mark {
+	if room, ok := ctx.(*Room); ok && room.mark.Context == nil {
+		room.mark.Context = room.Context
+		return &room.mark
 	}
-	if room == nil {
-		room = new(Mark)
-	}
-	*room = m
-	return room
+	return &Mark{Context: ctx}
 }
 
 // IsOwn reports whether a Retry of this process made m; nil is none.

@@ -22,8 +22,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-
-	"github.com/crumplezone/stability/bench/internal/loopback"
 )
 
 const (
@@ -38,7 +36,6 @@ const (
 )
 
 func main() {
-	loopback.Serve()
 	update := flag.Bool("update", false, "write the figures to "+file)
 	name := flag.String("path", "", "make calls on this path and end (what runs under valgrind)")
 	calls := flag.Int("calls", 0, "how many calls to make on -path")
@@ -131,15 +128,15 @@ func check(update bool) error {
 func countAll() (map[string]float64, error) {
 	counted := map[string]float64{}
 	for _, p := range paths {
-		few, many, times := few, many, 1
+		few, many := few, many
 		if p.long {
-			few, many, times = few/longer, many/longer, 3
+			few, many = few/longer, many/longer
 		}
-		low, err := count(p.name, few, times)
+		low, err := count(p.name, few)
 		if err != nil {
 			return nil, err
 		}
-		high, err := count(p.name, many, times)
+		high, err := count(p.name, many)
 		if err != nil {
 			return nil, err
 		}
@@ -150,23 +147,9 @@ func countAll() (map[string]float64, error) {
 
 var collected = regexp.MustCompile(`Collected : (\d+)`)
 
-// count runs calls on a path under valgrind, that many times, and returns the
-// instructions of the whole process: the fewest, since what waits for another process
-// takes some more for each time that it waits.
-func count(name string, calls, times int) (fewest int64, err error) {
-	for range times {
-		n, err := countOnce(name, calls)
-		if err != nil {
-			return 0, err
-		}
-		if fewest == 0 || n < fewest {
-			fewest = n
-		}
-	}
-	return fewest, nil
-}
-
-func countOnce(name string, calls int) (int64, error) {
+// count runs calls on a path under valgrind and returns the instructions of the
+// whole process.
+func count(name string, calls int) (int64, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return 0, err
