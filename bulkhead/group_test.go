@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -64,6 +65,41 @@ func TestGroupRefusalNamesTheKey(t *testing.T) {
 	require.True(t, own)
 	require.Same(t, g.Get("eu"), b)
 	require.EqualValues(t, 2, g.Stats().Overflowed)
+}
+
+// Calls that hang held all places of a Group, and one more host whose calls hung filled the
+// bulkhead that every other host had to share: none of them could be called.
+//
+// Contract: 42
+func TestHangingHostShutsOutASixteenth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit, hosts = 200, 1000
+		g := bulkhead.NewGroup(bulkhead.Config{Limit: limit}, stability.Keys{})
+		ctx, cancel := context.WithCancel(t.Context())
+		hang := func(key string) {
+			go func() {
+				_ = g.Get(key).Run(ctx, func(ctx context.Context) error { <-ctx.Done(); return nil })
+			}()
+		}
+		for n := range 1024 {
+			hang("dead " + strconv.Itoa(n))
+		}
+		synctest.Wait()
+		for range limit {
+			hang("one more")
+		}
+		synctest.Wait()
+		let := 0
+		for n := range hosts {
+			if g.Get("other "+strconv.Itoa(n)).Run(t.Context(), ok) == nil {
+				let++
+			}
+		}
+		require.Greater(t, let, hosts*17/20, "about fifteen of sixteen")
+		require.Less(t, let, hosts, "a sixteenth shares its bulkhead")
+		require.EqualValues(t, limit+hosts, g.Stats().Overflowed)
+		cancel()
+	})
 }
 
 func TestNilGroup(t *testing.T) {
