@@ -204,7 +204,7 @@ func TestWorkThatBecomesLongAndShortAgain(t *testing.T) {
 					const second = 100 // what can be done in one
 					require.Greater(t, l.goodIn(0, 20), 20*second*95/100)
 					if long < 10*mean {
-						require.Greater(t, l.goodIn(23, 40), 17*second*int(mean)/int(long)*85/100, "as much as there can be")
+						require.Greater(t, l.goodIn(23, 40), 17*second*85/100/int(long/mean), "as much as there can be")
 					}
 					require.Greater(t, l.goodIn(43, 60), 17*second*95/100)
 				})
