@@ -145,8 +145,11 @@ func New[T any](cfg Config) *Flights[T] {
 // The ctx of fn has no deadline, since callers with more time than the first may join.
 // Put a timeout into fn, so that one caller's patience is not what all depend on.
 // A panic of fn reaches every caller with the same value, on the caller's own
-// goroutine, and so does a runtime.Goexit. fn must not call Do with its own key: it
-// would wait for itself.
+// goroutine, and so does a runtime.Goexit.
+//
+// Calls do not wait for one another in a circle: where fn, with a ctx of its call, asks for its
+// own key, or for one whose call waits for it, of whatever Flights, that Do calls its
+// function directly, as if it were alone.
 func (f *Flights[T]) Do(ctx context.Context, key string, fn func(context.Context) (T, error)) (T, *stability.Degraded, error) {
 	if f == nil {
 		v, err := fn(ctx)
@@ -157,11 +160,15 @@ func (f *Flights[T]) Do(ctx context.Context, key string, fn func(context.Context
 		return zero, nil, err
 	}
 	key = keyed.Shorten(key)
-	if within(ctx, f, key) {
+	outer := within(ctx)
+	c := f.join(ctx, outer, key, fn)
+	if c == nil {
 		v, err := fn(ctx)
 		return v, nil, err
 	}
-	c := f.join(ctx, key, fn)
+	if outer != nil {
+		defer outer.awaited(c.waiting)
+	}
 	select {
 	case <-c.done:
 	case <-ctx.Done():
@@ -185,11 +192,16 @@ func (f *Flights[T]) Do(ctx context.Context, key string, fn func(context.Context
 	return c.value, c.degraded, c.err
 }
 
-// join adds the caller to the call of the key, or starts one.
-func (f *Flights[T]) join(ctx context.Context, key string, fn func(context.Context) (T, error)) *call[T] {
+// join adds the caller to the call of the key, or starts one. It returns nil where that one
+// waits for outer, the call that the caller is within.
+func (f *Flights[T]) join(ctx context.Context, outer *callersContext, key string, fn func(context.Context) (T, error)) *call[T] {
 	f.mu.Lock()
 	c, ok := f.calls[key]
 	if ok {
+		if outer != nil && !outer.await(c.waiting) {
+			f.mu.Unlock()
+			return nil
+		}
 		c.callers++
 		f.mu.Unlock()
 		f.shared.Add(1)
@@ -198,7 +210,10 @@ func (f *Flights[T]) join(ctx context.Context, key string, fn func(context.Conte
 	}
 	key = strings.Clone(key) // it may be a piece of something large
 	c = &call[T]{callers: 1, done: make(chan struct{})}
-	c.waiting = newCallersContext(ctx, f, key, c.done)
+	c.waiting = newCallersContext(ctx, c.done)
+	if outer != nil {
+		outer.await(c.waiting)
+	}
 	c.ctx, c.cancel = context.WithCancel(c.waiting) //nolint:gosec // land calls it.
 	f.calls[key] = c
 	f.running++
