@@ -37,10 +37,17 @@ type Goal struct {
 	// Ours and Against are names of candidates. Ours is the first one where it is
 	// empty.
 	Ours, Against string
-	// Serial is the bound for one goroutine, All that for all cores.
-	Serial, All float64
-	// Why is what stands in the way, for the case that the goal is not met.
-	Why string
+	// Serial is the bound for one goroutine, All that for all cores, and AllOfTwo that for
+	// all cores of a machine with two, on which less is to be gained. 0 stands for All.
+	Serial, All, AllOfTwo float64
+}
+
+// OnAll is the bound for all cores, of which there are so many.
+func (g Goal) OnAll(cores int) float64 {
+	if cores <= 2 && g.AllOfTwo != 0 {
+		return g.AllOfTwo
+	}
+	return g.All
 }
 
 // A Kind is what a candidate is there for.
@@ -63,9 +70,6 @@ type Candidate struct {
 	How string
 	// Setup prepares it. It panics when the candidate does not do the work.
 	Setup func() Work
-	// Alone is Setup for a count of allocations, where Setup's work makes others
-	// allocate than the candidate. It may be nil.
-	Alone func() Work
 }
 
 // Work is a candidate at work.
@@ -86,7 +90,7 @@ func Rows() []Row {
 		retryFirst(),
 		stackOfFive(), stackOfFour(), gates(),
 		telemetryBreaker(), telemetryStack(),
-		client(),
+		clientGet(), clientPost(), clientUpload(), clientDownload(),
 	}
 }
 

@@ -1,11 +1,19 @@
 package bench
 
 import (
+	"os"
 	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/crumplezone/stability/bench/internal/loopback"
 )
+
+func TestMain(m *testing.M) {
+	loopback.Serve()
+	os.Exit(m.Run())
+}
 
 // BenchmarkRows runs every row as Go benchmarks: `make bench`, with -bench and -cpu to choose.
 func BenchmarkRows(b *testing.B) {
@@ -64,4 +72,12 @@ func TestRows(t *testing.T) {
 			}
 		})
 	}
+}
+
+// On two cores there is less to be gained by using all.
+func TestGoalOnAll(t *testing.T) {
+	g := Goal{All: 1. / 15, AllOfTwo: 1. / 7}
+	require.Equal(t, 1./7, g.OnAll(2))
+	require.Equal(t, 1./15, g.OnAll(4))
+	require.Equal(t, 0.5, Goal{All: 0.5}.OnAll(2))
 }

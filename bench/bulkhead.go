@@ -21,10 +21,9 @@ const permits = 1000
 
 func bulkheadFree() Row {
 	return Row{
-		Name: "bulkhead, free",
-		Note: "1,000 permits. Where it is not the library that calls the function, a deferred function gives the permit back.",
-		Goals: []Goal{{Name: "bulkhead, free", Against: semaphoreName, Serial: 0.7, All: 1. / 3,
-			Why: "The semaphore locks and unlocks twice, which without contention is four atomic operations; ours takes two, one to take the permit and one to give it back and count how the call ended, which the semaphore does not."}},
+		Name:  "bulkhead, free",
+		Note:  "1,000 permits. Where it is not the library that calls the function, a deferred function gives the permit back.",
+		Goals: []Goal{{Name: "bulkhead, free", Against: semaphoreName, Serial: 0.7, All: 1. / 3}},
 		Candidates: []Candidate{
 			{Name: "stability", How: "`Run`; no queue.", Setup: func() Work {
 				b, ctx := bulkhead.New(bulkhead.Config{Limit: permits}), context.Background()
@@ -69,9 +68,8 @@ func bulkheadFree() Row {
 
 func bulkheadFull() Row {
 	return Row{
-		Name: "bulkhead, full, refusal",
-		Goals: []Goal{{Name: "bulkhead, full, refusal", Against: semaphoreName, Serial: 0.5, All: 1. / 10,
-			Why: "`TryAcquire` is a mutex locked and unlocked: two atomic operations, and nothing that counts or tells. Ours counts the refusal, which is one atomic operation and as such half of the semaphore's time, and looks for a span to tell it to."}},
+		Name:  "bulkhead, full, refusal",
+		Goals: []Goal{{Name: "bulkhead, full, refusal", Against: semaphoreName, Serial: 0.5, All: 1. / 10}},
 		Candidates: []Candidate{
 			{Name: "stability", How: "`Run`; its only permit is taken.", Setup: func() Work {
 				b, ctx := bulkhead.New(bulkhead.Config{Limit: 1}), context.Background()
@@ -128,8 +126,7 @@ func bulkheadContended() Row {
 		Name:  "bulkhead, contended",
 		Note:  "Two permits, sixteen goroutines a core, and a call that yields the processor: all wait in the queue for all others. Serial, nobody waits.",
 		Crowd: 16,
-		Goals: []Goal{{Name: "bulkhead, contended", Against: channelName, Serial: 1, All: 1,
-			Why: "A channel hands over inside the scheduler, from one goroutine to the next, under the one lock that it has. Ours has a lock of its own around the channel that all wait on, so that MaxWait, deadlines and SetLimit can take part."}},
+		Goals: []Goal{{Name: "bulkhead, contended", Against: channelName, Serial: 1, All: 1}},
 		Candidates: []Candidate{
 			{Name: "stability", How: "`Run`; a queue for all.", Setup: func() Work {
 				b, ctx := bulkhead.New(bulkhead.Config{Limit: limit, Queue: 1 << 20}), context.Background()

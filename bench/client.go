@@ -4,9 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/http/httptest"
+	"os"
 	"time"
 
 	failsafebulkhead "github.com/failsafe-go/failsafe-go/bulkhead"
@@ -15,6 +14,7 @@ import (
 	failsafetimeout "github.com/failsafe-go/failsafe-go/timeout"
 	"github.com/hashicorp/go-retryablehttp"
 
+	"github.com/crumplezone/stability/bench/internal/loopback"
 	"github.com/crumplezone/stability/stabilityhttp"
 )
 
@@ -75,96 +75,126 @@ func Base() *http.Transport {
 
 // Get makes a request and reads its response to the end.
 func Get(client *http.Client, req *http.Request) error {
-	resp, err := client.Do(req.WithContext(req.Context())) //nolint:gosec // The caller's own server is asked.
+	return fetch(client, req.WithContext(req.Context()), int64(len(loopback.Hello)))
+}
+
+// fetch makes a request and reads its response, which has so many bytes.
+func fetch(client *http.Client, req *http.Request, size int64) error {
+	resp, err := client.Do(req) //nolint:gosec // The caller's own server is asked.
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
 	n, err := io.Copy(io.Discard, resp.Body)
-	if err == nil && n != int64(len(hello)) {
-		err = fmt.Errorf("a response of %d bytes", n)
+	if err == nil && (n != size || resp.StatusCode != http.StatusOK) {
+		err = fmt.Errorf("a response of %d bytes with status %s", n, resp.Status)
 	}
 	return err
 }
 
-const hello = "hello"
+// The goals of the rows of HTTP.
+const (
+	getGoal      = "stabilityhttp standard client, loopback"
+	postGoal     = "stabilityhttp standard client, POST of 200 bytes"
+	uploadGoal   = "stabilityhttp standard client, upload of a file of 1 MiB"
+	downloadGoal = "stabilityhttp standard client, download of 1 MiB"
+)
 
-// Hello is the server's handler.
-func Hello(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, hello) }
+// GetRow is the name of the row of the whole way of a GET.
+const GetRow = "HTTP on loopback"
 
-// client is the whole way of a request on loopback.
-func client() Row {
+// clientGet is the whole way of a request on loopback.
+func clientGet() Row {
+	return overLoopback(GetRow, getGoal, "A GET of five bytes over a connection that is kept, from a server in another process.",
+		func() (fetcher, func()) {
+			req, err := http.NewRequest(http.MethodGet, loopback.URL(), nil) //nolint:noctx // It has the background's.
+			granted(err)
+			return func(client *http.Client) error { return Get(client, req) }, nil
+		})
+}
+
+// clientPost is a small body, which is in memory.
+func clientPost() Row {
+	return overLoopback("HTTP on loopback, POST of 200 bytes", postGoal, "The body is a `bytes.Reader`; the response has five bytes.",
+		func() (fetcher, func()) {
+			body := bytes.Repeat([]byte("x"), 200)
+			return func(client *http.Client) error {
+				req, err := http.NewRequest(http.MethodPost, loopback.URL(), bytes.NewReader(body)) //nolint:noctx // As above.
+				if err != nil {
+					return err
+				}
+				return fetch(client, req, int64(len(loopback.Hello)))
+			}, nil
+		})
+}
+
+// clientUpload is a large body, which is in a file.
+func clientUpload() Row {
+	return overLoopback("HTTP on loopback, upload of a file", uploadGoal, "A PUT of 1 MiB; the body is an `os.File`, which is opened for each request; the response has five bytes.",
+		func() (fetcher, func()) {
+			file, err := os.CreateTemp("", "upload")
+			granted(err)
+			_, err = file.Write(make([]byte, loopback.Large))
+			granted(err)
+			granted(file.Close())
+			return func(client *http.Client) error {
+				body, err := os.Open(file.Name())
+				if err != nil {
+					return err
+				}
+				req, err := http.NewRequest(http.MethodPut, loopback.URL(), body) //nolint:noctx // As above.
+				if err != nil {
+					return err
+				}
+				req.ContentLength = loopback.Large
+				return fetch(client, req, int64(len(loopback.Hello)))
+			}, func() { granted(os.Remove(file.Name())) }
+		})
+}
+
+// clientDownload is a large response.
+func clientDownload() Row {
+	return overLoopback("HTTP on loopback, download of 1 MiB", downloadGoal, "A GET, whose response `io.Copy` reads.",
+		func() (fetcher, func()) {
+			req, err := http.NewRequest(http.MethodGet, loopback.URL()+loopback.LargePath, nil) //nolint:noctx // As above.
+			granted(err)
+			return func(client *http.Client) error {
+				return fetch(client, req.WithContext(req.Context()), loopback.Large)
+			}, nil
+		})
+}
+
+// A fetcher makes a request and reads the response to its end.
+type fetcher func(*http.Client) error
+
+// overLoopback is a row of all clients that make the same requests. prepare returns how one
+// is made, and what is left to do at the end, or nil.
+func overLoopback(name, goal, note string, prepare func() (fetcher, func())) Row {
 	row := Row{
-		Name: "HTTP on loopback",
-		Note: "A GET of five bytes over a connection that is kept, from a server in the same process. The allocations are those of the client alone, counted with a server that makes none.",
+		Name: name,
+		Note: note,
 		Real: true,
 		Goals: []Goal{
-			{Name: "stabilityhttp standard client, loopback", Against: httpTimeoutName, Serial: 1.05, All: 1.05,
-				Why: "Ours sends two header fields, the deadline and the number of the attempt, which client and server in the same process write and read: half of the difference, in instructions. Where the two take turns on several cores, the serial ratio is from 1.05 to 1.2 from run to run. The rest finds the host's gates, passes them, and holds a permit until the body ends."},
+			{Name: goal, Against: httpTimeoutName, Serial: 1.05, All: 1.05},
 		},
 	}
 	for _, c := range Clients() {
-		row.Candidates = append(row.Candidates, Candidate{
-			Name: c.Name, Kind: c.Kind, How: c.How,
-			Setup: func() Work {
-				server := httptest.NewServer(http.HandlerFunc(Hello))
-				return c.asks(server.URL, server.Close)
-			},
-			Alone: func() Work { return c.asks(frugal()) },
-		})
+		row.Candidates = append(row.Candidates, Candidate{Name: c.Name, Kind: c.Kind, How: c.How, Setup: func() Work {
+			base := Base()
+			client := c.New(base)
+			fetch, end := prepare()
+			granted(fetch(client))
+			return Work{Do: func(_, n int) {
+				for range n {
+					granted(fetch(client))
+				}
+			}, Close: func() {
+				base.CloseIdleConnections()
+				if end != nil {
+					end()
+				}
+			}}
+		}})
 	}
 	return row
-}
-
-// asks is requests to the server at url, which stop stops.
-func (c Client) asks(url string, stop func()) Work {
-	base := Base()
-	client := c.New(base)
-	req, err := http.NewRequest(http.MethodGet, url, nil) //nolint:noctx // It has the background's.
-	granted(err)
-	granted(Get(client, req))
-	return Work{Do: func(_, n int) {
-		for range n {
-			granted(Get(client, req))
-		}
-	}, Close: func() {
-		base.CloseIdleConnections()
-		stop()
-	}}
-}
-
-// frugal starts a server that answers every request on a connection and allocates
-// nothing for it.
-func frugal() (url string, stop func()) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	granted(err)
-	go func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go answer(conn)
-		}
-	}()
-	return "http://" + listener.Addr().String(), func() { _ = listener.Close() }
-}
-
-func answer(conn net.Conn) {
-	defer conn.Close()
-	response, end := []byte("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"+hello), []byte("\r\n\r\n")
-	buf := make([]byte, 4096)
-	for {
-		n := 0
-		for !bytes.HasSuffix(buf[:n], end) {
-			m, err := conn.Read(buf[n:])
-			if err != nil {
-				return
-			}
-			n += m
-		}
-		if _, err := conn.Write(response); err != nil {
-			return
-		}
-	}
 }

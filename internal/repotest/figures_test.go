@@ -14,7 +14,7 @@ import (
 var readmeFigures = []struct{ work, says string }{
 	{"breaker, closed, success", "A call through a closed breaker takes %s times as long as through gobreaker's on one core, and %s times on all."},
 	{"retry + breaker + limit + bulkhead + timeout", "Retry, breaker, rate limit, bulkhead and timeout around a call take %s times as long as failsafe-go's five on one core, and %s times on all."},
-	{"stabilityhttp standard client, loopback", "The guarded HTTP client takes %s times as long for a request over loopback as `http.Client` with a Timeout, one at a time, and %s times on all cores; it makes no more allocations."},
+	{"stabilityhttp standard client, loopback", "The guarded HTTP client takes %s times as long for a request over loopback as `http.Client` with a Timeout, one at a time, and %s times on all cores. It makes no more allocations, unless the request's context has a deadline before the Transport's: net/http sets no timer then, and ours makes seven more."},
 }
 
 // The figures in the README are those of BENCHMARKS.md.

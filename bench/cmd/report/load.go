@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/crumplezone/stability/bench"
+	"github.com/crumplezone/stability/bench/internal/loopback"
 )
 
 // concurrencies are how many goroutines make requests at a time, each the next one
@@ -36,7 +37,7 @@ func load(concurrency int, e effort) map[string]*loaded {
 	for i, c := range clients {
 		r := &loaded{}
 		results[c.Name] = r
-		server := httptest.NewUnstartedServer(http.HandlerFunc(bench.Hello))
+		server := httptest.NewUnstartedServer(loopback.Handler())
 		var connections atomic.Int64
 		server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
 			if state == http.StateNew {

@@ -9,6 +9,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -17,9 +18,11 @@ import (
 	"time"
 
 	"github.com/crumplezone/stability/bench"
+	"github.com/crumplezone/stability/bench/internal/loopback"
 )
 
 func main() {
+	loopback.Serve()
 	quick := flag.Bool("quick", false, "run everything once and briefly; figures mean nothing, and go to standard output unless -o is given")
 	row := flag.String("row", "", "measure only the rows whose names contain this, and print them")
 	out := flag.String("o", "", "the file to write; - is standard output (default BENCHMARKS.md)")
@@ -78,12 +81,16 @@ func measureAll(e effort, only string, quick bool) *session {
 	return s
 }
 
+// write writes the page, and returns an error also where it has a goal that is not met and
+// nobody says why.
 func write(target string, s *session) error {
 	var page bytes.Buffer
-	s.page(&page)
+	unexplained := s.page(&page)
+	var err error
 	if target == "-" {
-		_, err := os.Stdout.Write(page.Bytes())
-		return err
+		_, err = os.Stdout.Write(page.Bytes())
+	} else {
+		err = os.WriteFile(target, page.Bytes(), 0o644)
 	}
-	return os.WriteFile(target, page.Bytes(), 0o644)
+	return errors.Join(err, unexplained)
 }

@@ -88,11 +88,7 @@ func measure(row bench.Row, e effort) result {
 	}
 	for _, c := range row.Candidates {
 		r.time[c.Name] = map[string]series{}
-		setup := c.Setup
-		if c.Alone != nil {
-			setup = c.Alone
-		}
-		work := setup()
+		work := c.Setup()
 		r.allocs[c.Name], r.bytes[c.Name] = allocations(work, calibrate(work, 1, e.slice/4))
 		shut(work)
 	}
