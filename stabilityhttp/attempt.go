@@ -77,6 +77,7 @@ func (a *attempt) send(reqBody io.ReadCloser) (*http.Response, error) {
 	}
 	resp.Request = a.x.asked(resp)
 	a.x.t.quotas.note(a.x.key, a.x.req, resp)
+	lookForProblem(resp)
 	a.receive(resp)
 	returned = true
 	return resp, nil

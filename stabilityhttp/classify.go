@@ -14,8 +14,8 @@ import (
 //
 // An err is a Failure, whether it came in place of the response or in the midst of
 // its body. Overload is Ignored: the status 429, and 503 with a field that says when to
-// come back (Retry-After, or RateLimit). The server is alive, and
-// asks for less. The other statuses from 500 to 599 are a Failure. Exceptions are 501 and
+// come back (Retry-After, or RateLimit), or, to a Transport, with the body in which a
+// Handler says so. The server is alive, and asks for less. The other statuses from 500 to 599 are a Failure. Exceptions are 501 and
 // 505, with which a server says that it never answers such a request. All other statuses
 // are a Success: the server answered.
 func Classify(resp *http.Response, err error) stability.Outcome {
@@ -42,7 +42,7 @@ func shed(resp *http.Response) bool {
 		return true
 	case http.StatusServiceUnavailable:
 		_, asked := pushback(resp.Header, time.Time{})
-		return asked
+		return asked || saysOverload(resp.Body)
 	}
 	return false
 }

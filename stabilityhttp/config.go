@@ -112,6 +112,11 @@ type TransportConfig struct {
 	// [net/http.Request.Context] there, waits for a pause that the next server asks for only
 	// where it is no longer than MaxPushback, by default 2s. Past that, RoundTrip returns the
 	// response, for the server to pass on.
+	//
+	// A caller sees the last response only. What the others said is gone with them: the
+	// cookies that they set never reach http.Client.Jar, as those of a hedge's loser do not.
+	// For a server that counts on the cookie of such an answer, say a 503, give a
+	// Retryable that says no.
 	Retry retry.Config
 	// Retryable reports whether req may be made again after an attempt that ended
 	// in resp or in err; the other one is nil. It is not asked where the request
@@ -159,7 +164,8 @@ type TransportConfig struct {
 	// defaults, but with a ProbeFor that is not shorter than Timeout, or without one
 	// StallTimeout. One shorter than StallTimeout is refused: it would give up as
 	// failed a probe that is answered in time. A request that is never made again may
-	// take until Timeout.
+	// take until Timeout. Where headers take longer than the Window when all is
+	// well, and failures come at once, see [breaker.Config] there.
 	Breaker breaker.Config
 	// Classify judges how an attempt ended for breakers and figures. It is asked as
 	// soon as the headers have come, with the resp and a nil err, and decides about

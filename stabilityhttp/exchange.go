@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -270,12 +271,13 @@ type attemptError struct {
 	wait  time.Duration // that the server asked for
 }
 
-// Error returns the error, or the status of the response.
+// Error returns the error, or the status of the response, as a number: its phrase is the
+// server's to choose.
 func (e *attemptError) Error() string {
 	if e.err != nil {
 		return e.err.Error()
 	}
-	return "stabilityhttp: status " + e.resp.Status
+	return "stabilityhttp: status " + strconv.Itoa(e.resp.StatusCode)
 }
 
 // Unwrap returns the error.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/http/httptrace"
 	"net/url"
 	"os"
@@ -952,4 +953,128 @@ func TestGatesMakesNone(t *testing.T) {
 	require.NotNil(t, gates.RateLimit)
 	require.Nil(t, gates.Upgrades)
 	require.Equal(t, 1, rt.Stats().Breaker.Closed)
+}
+
+// A 503 of a Handler that came without the fields which say that it is overload, because a
+// proxy between had lost them, opened breakers. Its body still says so.
+//
+// Contract: 47
+func TestOverloadThatOnlyTheBodyTells(t *testing.T) {
+	full := bulkhead.New(bulkhead.Config{Limit: 1})
+	_, err := full.Enter(t.Context())
+	require.NoError(t, err)
+	w := httptest.NewRecorder()
+	stabilityhttp.NewHandler(nil, stabilityhttp.HandlerConfig{Bulkhead: full}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+	require.Equal(t, http.StatusServiceUnavailable, w.Code)
+	ours := w.Body.String()
+	long := `{"type":"https://iana.org/assignments/http-problem-types#temporary-reduced-capacity","detail":"` + strings.Repeat("x", 2000) + `"}`
+	for name, c := range map[string]struct {
+		code      int
+		mediaType string
+		body      string
+		length    int // of it, as it is said to be, less the body's
+		want      stability.Outcome
+	}{
+		"ours":            {503, "application/problem+json", ours, 0, stability.Ignored},
+		"with parameters": {503, "Application/Problem+JSON; charset=utf-8", ours, 0, stability.Ignored},
+		"another problem": {503, "application/problem+json", `{"type":"about:blank"}`, 0, stability.Failure},
+		"no problem":      {503, "text/plain", ours, 0, stability.Failure},
+		"no JSON":         {503, "application/problem+json", "{{{", 0, stability.Failure},
+		"long":            {503, "application/problem+json", long, 0, stability.Failure},
+		"cut short":       {503, "application/problem+json", ours, 1, stability.Failure},
+		"endless":         {503, "application/problem+json", ours, -1 - len(ours), stability.Failure},
+		"another status":  {500, "application/problem+json", ours, 0, stability.Failure},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rt := stabilityhttp.NewTransport(roundTripper(func(*http.Request) (*http.Response, error) {
+				var body io.Reader = strings.NewReader(c.body)
+				if c.length > 0 {
+					body = io.MultiReader(body, brokenReader{})
+				}
+				return &http.Response{
+					StatusCode: c.code, Header: http.Header{"Content-Type": {c.mediaType}}, ContentLength: int64(len(c.body) + c.length), Body: io.NopCloser(body),
+				}, nil
+			}), gatesOnly)
+			resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil))
+			require.NoError(t, err)
+			require.Equal(t, c.want == stability.Ignored, stability.Overloaded(stabilityhttp.ResponseError(resp)))
+			got, err := io.ReadAll(resp.Body)
+			require.Equal(t, c.body, string(got), "it is read from its start")
+			require.Equal(t, c.length > 0, err != nil, "and to its end")
+			require.NoError(t, resp.Body.Close())
+			require.EqualValues(t, c.want == stability.Ignored, rt.Gates("upstream.test:80").Breaker.Stats().Ignored == 1)
+			require.EqualValues(t, c.want == stability.Failure, rt.Gates("upstream.test:80").Breaker.Stats().Failed == 1)
+		})
+	}
+}
+
+type brokenReader struct{}
+
+func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
+
+// A base that gets a token before it sends, with a request of its own through the same
+// Transport, waited for the permit that the request held: for as long as there was time.
+//
+// Contract: 49
+func TestRequestWithinAFullBulkhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 4
+		var rt *stabilityhttp.Transport
+		var tokens atomic.Int64
+		var full sync.WaitGroup
+		full.Add(limit)
+		rt = stabilityhttp.NewTransport(roundTripper(func(req *http.Request) (*http.Response, error) {
+			if req.URL.Path == "/token" {
+				tokens.Add(1)
+			} else {
+				full.Done()
+				full.Wait() // all permits are taken
+				resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL+"token", nil).WithContext(req.Context()))
+				if err != nil {
+					return nil, err
+				}
+				resp.Body.Close()
+			}
+			return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+		}), stabilityhttp.TransportConfig{Bulkhead: bulkhead.Config{Limit: limit, Queue: 100}})
+		began := time.Now()
+		var all sync.WaitGroup
+		for range limit {
+			all.Go(func() {
+				_, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil)) //nolint:bodyclose // It is http.NoBody.
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		require.Zero(t, time.Since(began))
+		require.EqualValues(t, limit, tokens.Load())
+		require.Zero(t, rt.Gates("upstream.test:80").Bulkhead.Stats().InUse)
+	})
+}
+
+// A ClientTrace sees what becomes of both calls of a hedge, side by side.
+//
+// Contract: 37
+func TestTraceOfAHedge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int64
+		base := memoryUpstream(t, func(_ http.ResponseWriter, r *http.Request) {
+			if calls.Add(1) == 1 {
+				<-r.Context().Done()
+			}
+		})
+		rt := stabilityhttp.NewTransport(base, stabilityhttp.TransportConfig{Hedge: &hedge.Config{Delay: time.Second}})
+		var connections, sent, answered atomic.Int64
+		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+			GotConn:              func(httptrace.GotConnInfo) { connections.Add(1) },
+			WroteRequest:         func(httptrace.WroteRequestInfo) { sent.Add(1) },
+			GotFirstResponseByte: func() { answered.Add(1) },
+		})
+		resp, err := rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil).WithContext(ctx))
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		require.Equal(t, []int64{2, 2, 1}, []int64{connections.Load(), sent.Load(), answered.Load()})
+	})
 }

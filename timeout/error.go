@@ -3,6 +3,8 @@ package timeout
 import (
 	"context"
 	"time"
+
+	"github.com/crumplezone/stability"
 )
 
 // An Error is the error of a call that failed after the policy's deadline had
@@ -21,15 +23,11 @@ func (t *Timeout) makeError(after time.Duration, err error) Error {
 	return Error{Name: t.cfg.Name, Key: t.key, After: after, Err: err}
 }
 
-// Error names the policy, how long the call was given, and the call's own error.
+// Error names the policy, how long the call was given, and the call's own error. It quotes
+// and shortens Name and Key as that of a [stability.Rejection] does.
 func (e *Error) Error() string {
-	s := ErrExceeded.Error() + " " + e.After.String()
-	switch {
-	case e.Key != "":
-		s = e.Name + "[" + e.Key + "]: " + s
-	case e.Name != "":
-		s = e.Name + ": " + s
-	}
+	// Begins as a refusal does, which quotes and shortens what others chose.
+	s := (&stability.Rejection{Name: e.Name, Key: e.Key, Reason: ErrExceeded}).Error() + " " + e.After.String()
 	if e.Err != nil {
 		s += ": " + e.Err.Error()
 	}

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -344,4 +345,13 @@ func TestLongestAfter(t *testing.T) {
 		require.NoError(t, ctx.Err())
 		return waits(ctx)
 	}))
+}
+
+// A key that others chose stood in the error as it was: with the end of a line of a log, or
+// as long as they liked.
+func TestErrorQuotesWhatOthersChose(t *testing.T) {
+	err := &timeout.Error{Name: "stock", Key: "a\nb", After: time.Second}
+	require.EqualError(t, err, `stock["a\nb"]: timeout: exceeded 1s`)
+	err.Key = strings.Repeat("k", 10_000)
+	require.Less(t, len(err.Error()), 400)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
@@ -34,7 +35,7 @@ func newShop(url string) *shop {
 			breaker.New(breaker.Config{Name: "prices", Consecutive: 3, OpenFor: openFor}),
 			timeout.New(timeout.Config{Name: "prices", After: time.Second}),
 		),
-		flights: flight.New[string](flight.Config{Name: "prices", StaleIfError: time.Minute}),
+		flights: flight.New[string](flight.Config{Name: "prices", StaleIfError: time.Minute, Classify: classify}),
 		instead: fallback.New(fallback.Config{Name: "prices"}),
 	}
 }
@@ -69,8 +70,22 @@ func (s *shop) fetch(ctx context.Context, product string) (string, error) {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return "", errors.New(resp.Status)
+		return "", statusError(resp.StatusCode)
 	}
 	price, err := io.ReadAll(resp.Body)
 	return string(price), err
+}
+
+// A statusError is what the service answered in place of a price.
+type statusError int
+
+func (e statusError) Error() string { return fmt.Sprintf("status %d", int(e)) }
+
+// classify takes for an answer, in whose place no price of yesterday is shown, what says
+// that there is none, or none for us: 404, 410, 401, 403 and their like.
+func classify(ctx context.Context, err error) stability.Outcome {
+	if status, ok := errors.AsType[statusError](err); ok && status < http.StatusInternalServerError && status != http.StatusTooManyRequests {
+		return stability.Success
+	}
+	return stability.Classify(ctx, err)
 }
