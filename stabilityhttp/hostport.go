@@ -69,7 +69,8 @@ func canonicalHost(u *url.URL) (host string, hasPort bool) {
 	if !isASCII(host) {
 		host = strings.TrimRight(toASCII(strings.ToValidUTF8(host, "\uFFFD")), ".")
 	}
-	host = strings.ToLower(host)
+	// Of ASCII only: a name that cannot be converted would become one that can.
+	host = strings.Map(lowerASCII, host)
 	if ip, err := netip.ParseAddr(host); err == nil {
 		host = canonicalIP(ip).String()
 	}
@@ -81,6 +82,13 @@ func canonicalHost(u *url.URL) (host string, hasPort bool) {
 	}
 	port = strings.TrimLeft(port[:len(port)-1], "0") + port[len(port)-1:]
 	return host + ":" + port, true
+}
+
+func lowerASCII(r rune) rune {
+	if 'A' <= r && r <= 'Z' {
+		return r + 'a' - 'A'
+	}
+	return r
 }
 
 // canonicalIP returns an address without a zone that means nothing, and one of IPv4 as such.
