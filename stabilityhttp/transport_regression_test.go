@@ -1002,8 +1002,8 @@ func TestOverloadThatOnlyTheBodyTells(t *testing.T) {
 			require.Equal(t, c.body, string(got), "it is read from its start")
 			require.Equal(t, c.length > 0, err != nil, "and to its end")
 			require.NoError(t, resp.Body.Close())
-			require.EqualValues(t, c.want == stability.Ignored, rt.Gates("upstream.test:80").Breaker.Stats().Ignored == 1)
-			require.EqualValues(t, c.want == stability.Failure, rt.Gates("upstream.test:80").Breaker.Stats().Failed == 1)
+			require.Equal(t, c.want == stability.Ignored, rt.Gates("upstream.test:80").Breaker.Stats().Ignored == 1)
+			require.Equal(t, c.want == stability.Failure, rt.Gates("upstream.test:80").Breaker.Stats().Failed == 1)
 		})
 	}
 }
