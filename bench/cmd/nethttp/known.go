@@ -97,6 +97,17 @@ them the breaker refuses. The test passes without PartBreaker.`,
 		tests: []string{"connectrpc.com/connect TestClientDeadlineHandling"},
 	},
 	{
+		title: "A 101 is the answer to a request for an upgrade",
+		why: `
+net/http hands the connection over with each status 101. To a Transport, one is an error where the request has asked for
+no upgrade by the fields Connection and Upgrade: what nobody asked for is above every limit. These tests send no such
+fields.`,
+		tests: []string{
+			"TestDisableKeepAliveUpgrade",
+			"TestTransportTreat101Terminal",
+		},
+	},
+	{
 		title: "CancelRequest knows requests by their address",
 		why: `
 The method CancelRequest of http.Transport, which is deprecated since Go 1.6, looks for the request that it is given
