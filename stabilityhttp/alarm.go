@@ -23,7 +23,8 @@ var alarms sync.Pool
 // belongs to the bubble.
 func newAlarm(c *clock) *alarm {
 	began := c.owner.x.began
-	inBubble := began == began.Round(0) // times have no monotonic reading there
+	// Times have no monotonic reading there.
+	inBubble := began == began.Round(0) //nolint:revive // Equal is blind to that reading.
 	var a *alarm
 	if !inBubble {
 		a, _ = alarms.Get().(*alarm)
