@@ -51,6 +51,7 @@ results: ## write docs/RESULTS.md: published results beside those of this librar
 
 together: ## write docs/TOGETHER.md: the parts together beside plain net/http, in about six minutes
 	go test -count=1 -timeout 30m ./examples/together -update
+	go test -count=1 -run '^TestREADMETogether$$' ./internal/repotest -update
 
 nethttp: ## write docs/NETHTTP.md: which of net/http's own tests differ behind the guards, and why; in a quarter of an hour
 	go run ./bench/cmd/nethttp

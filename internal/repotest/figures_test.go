@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -29,6 +30,16 @@ func TestREADMEFigures(t *testing.T) {
 		fmt.Fprintf(&lines, "- "+f.says+"\n", serial, all)
 	}
 	generated(t, "README.md", replaceBetween(t, string(readme), "figures", lines.String()), "make bench-report")
+}
+
+// The README says of the parts together what their page says in its own summary.
+func TestREADMETogether(t *testing.T) {
+	verdict := regexp.MustCompile(`(?m)^\*\*(\d+ of \d+ cells) hold\.\*\*`).FindStringSubmatch(read(t, "docs/TOGETHER.md"))
+	require.NotNil(t, verdict, "docs/TOGETHER.md has no line **N of M cells hold.**")
+	line := "Clients and servers with every default on, in loads and faults, beside plain net/http in the same worlds: " + verdict[1] +
+		" hold to a rule that says they must not be worse. Every cell, and the reason of each that does not hold: [docs/TOGETHER.md](docs/TOGETHER.md).\n"
+	generated(t, "README.md", replaceBetween(t, read(t, "README.md"), "together", line),
+		"go test -count=1 -run '^TestREADMETogether$' ./internal/repotest -update")
 }
 
 // goalRow returns what was measured of a goal, serial and on all cores.
