@@ -61,6 +61,16 @@ func TestCircleOfKeys(t *testing.T) {
 func TestCircleThatWasLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := flight.New[string](flight.Config{})
+		b := make(chan string)
+		go func() {
+			v, _, _ := f.Do(t.Context(), "B", func(ctx context.Context) (string, error) {
+				time.Sleep(2 * time.Second)
+				v, _, err := f.Do(ctx, "A", func(context.Context) (string, error) { return "A alone", nil })
+				return "B, after " + v, err
+			})
+			b <- v
+		}()
+		synctest.Wait() // B is under way
 		a := make(chan string)
 		go func() {
 			v, _, _ := f.Do(t.Context(), "A", func(ctx context.Context) (string, error) {
@@ -74,15 +84,6 @@ func TestCircleThatWasLeft(t *testing.T) {
 				return "A", nil
 			})
 			a <- v
-		}()
-		b := make(chan string)
-		go func() {
-			v, _, _ := f.Do(t.Context(), "B", func(ctx context.Context) (string, error) {
-				time.Sleep(2 * time.Second)
-				v, _, err := f.Do(ctx, "A", func(context.Context) (string, error) { return "A alone", nil })
-				return "B, after " + v, err
-			})
-			b <- v
 		}()
 		require.Equal(t, "A", <-a)
 		require.Equal(t, "B, after A", <-b, "it joined the call of A")
