@@ -21,10 +21,14 @@ type BudgetConfig struct {
 	// MinPerSecond is how many retries a second are paid for without calls, so
 	// that a client of little traffic can retry at all: MinPerSecond times Window
 	// of them within a Window. Above 0, at most 1e6; a tiny value is as good as
-	// none. Where there is a Key, each key has its own: with a thousand keys at a standstill
-	// at once, such as when this side has lost its network, a thousand times as many, though
-	// never more than Config.Attempts for each call. Default 1.
+	// none. Where there is a Key, each key has its own, within TotalMinPerSecond. Default 1.
 	MinPerSecond float64
+	// TotalMinPerSecond bounds what MinPerSecond comes to for all keys together, where
+	// there is a Key, so that a thousand hosts which fail at once, such as when this side
+	// has lost its network, are not retried a thousand times as often. What a key's own
+	// calls pay for is not bounded by it. Not below MinPerSecond, at most 1e6. Default 10
+	// times MinPerSecond.
+	TotalMinPerSecond float64
 	// Window is how long a call counts, at least 10ms: what calls earned in a long
 	// quiet time is not there to be spent on an outage. It slides, in ten steps, and
 	// what was spent counts for up to a step longer.
@@ -47,6 +51,11 @@ func (c BudgetConfig) Validate() error {
 	p.If(math.IsNaN(c.Ratio) || c.Ratio < 0 || c.Ratio > maxRatio, "Ratio", c.Ratio, fmt.Sprintf("must be from 0 to %d", maxRatio))
 	p.If(math.IsNaN(c.MinPerSecond) || c.MinPerSecond < 0 || c.MinPerSecond > maxMinPerSecond, "MinPerSecond", c.MinPerSecond,
 		fmt.Sprintf("must be from 0 to %d", maxMinPerSecond))
+	p.If(math.IsNaN(c.TotalMinPerSecond) || c.TotalMinPerSecond < 0 || c.TotalMinPerSecond > maxMinPerSecond,
+		"TotalMinPerSecond", c.TotalMinPerSecond, fmt.Sprintf("must be from 0 to %d", maxMinPerSecond))
+	p.If(c.TotalMinPerSecond > 0 && c.TotalMinPerSecond < c.withDefaults().MinPerSecond, "TotalMinPerSecond", c.TotalMinPerSecond,
+		fmt.Sprintf("must not be below BudgetConfig.MinPerSecond (%v)", c.withDefaults().MinPerSecond))
+	p.If(c.TotalMinPerSecond > 0 && c.Key == nil, "TotalMinPerSecond", c.TotalMinPerSecond, "needs a BudgetConfig.Key")
 	p.If(c.Window < 0, "Window", c.Window, "must not be negative")
 	p.If(c.Window > 0 && c.Window < minWindow, "Window", c.Window, fmt.Sprintf("must be at least %v", minWindow))
 	p.If(c.Key == nil && c.Keys != stability.Keys{}, "Keys", c.Keys, "needs a BudgetConfig.Key")
@@ -58,6 +67,8 @@ const (
 	maxRatio        = 100
 	maxMinPerSecond = 1_000_000
 	minWindow       = 10 * time.Millisecond
+	// totalShare is how many keys may use up their floors at once, unless said otherwise.
+	totalShare = 10
 )
 
 // A Budget bounds how many retries and hedges are made, over all policies that
@@ -74,7 +85,10 @@ const (
 // it passes, and a retry does not earn.
 //
 // Where it has a Key, all this holds for each key by itself, and the Budget is only
-// where to find the one that pays: see [Budget.For].
+// where to find the one that pays: see [Budget.For]. The floors of all keys together are
+// bounded too:
+//
+//	all retries ≤ Ratio × all calls + TotalMinPerSecond × Window
 //
 // A nil *Budget pays for everything, as [Unlimited] does, but for one in a Config, which
 // stands for a budget of the policy's own. All methods may be called by any number of
@@ -88,6 +102,8 @@ type Budget struct {
 	ratio     float64
 	floor     float64
 	account   account
+	// total is what a member's floor is paid out of; nil: the floor is the budget's own.
+	total *Budget
 }
 
 // An account is what calls and retries there were in the present slot and those before
@@ -101,6 +117,7 @@ type account struct {
 	present int64      // the number of the present slot
 	calls   int64      // in the last slots slots
 	spent   int64      // in all
+	ofTotal int64      // of what was spent, what the calls had not earned
 }
 
 const (
@@ -112,7 +129,7 @@ const (
 	kept = slots + 1
 )
 
-type slot struct{ calls, spent int64 }
+type slot struct{ calls, spent, ofTotal int64 }
 
 // Advance implements [window.Buckets].
 func (a *account) Advance(calls, steps int64) (empty bool) {
@@ -126,6 +143,7 @@ func (a *account) Advance(calls, steps int64) (empty bool) {
 		a.calls -= a.slots[(a.present-slots+kept)%kept].calls
 		old := &a.slots[a.present%kept]
 		a.spent -= old.spent
+		a.ofTotal -= old.ofTotal
 		*old = slot{}
 	}
 	return a.calls == 0
@@ -137,12 +155,16 @@ func NewBudget(cfg BudgetConfig) *Budget {
 	if err := cfg.Validate(); err != nil {
 		panic(err)
 	}
+	cfg = cfg.withDefaults()
 	b := new(Budget)
 	b.init(cfg)
 	if cfg.Key != nil {
 		b.key = cfg.Key
+		total := new(Budget)
+		total.init(BudgetConfig{MinPerSecond: cfg.TotalMinPerSecond, Window: cfg.Window})
+		b.total = total
 		b.members = keyed.New(cfg.Keys, keyed.Members[Budget]{
-			Create: func(b *Budget, key string, _ bool) { b.init(cfg); b.name = key },
+			Create: func(b *Budget, key string, _ bool) { b.init(cfg); b.name, b.total = key, total },
 			Key:    func(b *Budget) string { return b.name },
 			Blank:  (*Budget).blank,
 		})
@@ -150,16 +172,23 @@ func NewBudget(cfg BudgetConfig) *Budget {
 	return b
 }
 
+func (c BudgetConfig) withDefaults() BudgetConfig {
+	if c.Ratio == 0 {
+		c.Ratio = 0.2
+	}
+	if c.MinPerSecond == 0 {
+		c.MinPerSecond = 1
+	}
+	if c.TotalMinPerSecond == 0 {
+		c.TotalMinPerSecond = min(totalShare*c.MinPerSecond, maxMinPerSecond)
+	}
+	if c.Window == 0 {
+		c.Window = 10 * time.Second
+	}
+	return c
+}
+
 func (b *Budget) init(cfg BudgetConfig) {
-	if cfg.Ratio == 0 {
-		cfg.Ratio = 0.2
-	}
-	if cfg.MinPerSecond == 0 {
-		cfg.MinPerSecond = 1
-	}
-	if cfg.Window == 0 {
-		cfg.Window = 10 * time.Second
-	}
 	b.ratio, b.floor = cfg.Ratio, cfg.MinPerSecond*cfg.Window.Seconds()
 	b.account.Init((cfg.Window-1)/slots+1, &b.account)
 }
@@ -176,6 +205,15 @@ func (b *Budget) For(ctx context.Context) *Budget {
 		return b
 	}
 	return b.member(ctx)
+}
+
+// Lookup returns the budget of a key, if there is one: where there is a BudgetConfig.Key, and
+// a call of that key was made. It makes none, and does not count as use of it.
+func (b *Budget) Lookup(key string) (*Budget, bool) {
+	if b == nil || b.members == nil {
+		return nil, false
+	}
+	return b.members.Lookup(key)
 }
 
 func (b *Budget) member(ctx context.Context) *Budget { return b.members.Get(b.key(ctx)) }
@@ -218,34 +256,58 @@ func (b *Budget) Spend() bool {
 	return ok
 }
 
-// spend returns the slot that paid.
-func (b *Budget) spend() (int64, bool) {
-	if b.unlimited {
-		return 0, true
+// A payment says which slots have paid for a retry: of a budget, and of the total where the
+// budget's calls had not earned it.
+type payment struct {
+	slot, total int64
+	ofTotal     int64 // 0 or 1
+}
+
+// pay counts a payment, or takes it back where n is -1. The caller holds the lock.
+func (a *account) pay(p payment, n int64) {
+	s := &a.slots[p.slot%kept]
+	s.spent += n
+	s.ofTotal += n * p.ofTotal
+	a.spent += n
+	a.ofTotal += n * p.ofTotal
+}
+
+func (b *Budget) spend() (p payment, ok bool) {
+	if b == nil || b.unlimited {
+		return payment{}, true
 	}
 	a := &b.account
 	a.Lock()
 	defer a.Unlock()
 	a.Turn(a.Now(), true)
 	if a.spent >= b.limit() {
-		return 0, false
+		return payment{}, false
 	}
-	a.slots[a.present%kept].spent++
-	a.spent++
-	return a.present, true
+	if b.total != nil && float64(a.spent-a.ofTotal+1) > b.ratio*float64(a.calls) {
+		of, ok := b.total.spend()
+		if !ok {
+			return payment{}, false
+		}
+		p.total, p.ofTotal = of.slot, 1
+	}
+	p.slot = a.present
+	a.pay(p, 1)
+	return p, true
 }
 
-// refund takes back a spend of slot n for a retry that was not made.
-func (b *Budget) refund(n int64) {
-	if b.unlimited {
+// refund takes back what was paid for a retry that was not made.
+func (b *Budget) refund(p payment) {
+	if b == nil || b.unlimited {
 		return
+	}
+	if p.ofTotal > 0 {
+		b.total.refund(payment{slot: p.total})
 	}
 	a := &b.account
 	a.Lock()
 	defer a.Unlock()
-	if n > a.present-kept { // else it is forgotten
-		a.slots[n%kept].spent--
-		a.spent--
+	if p.slot > a.present-kept { // else it is forgotten
+		a.pay(p, -1)
 	}
 }
 
@@ -267,11 +329,14 @@ func (b *Budget) Stats() BudgetStats {
 	}
 	if b.members != nil && b.members.Len() > 0 {
 		var sum BudgetStats
+		floors := 0.0
 		for member := range b.members.All() {
 			s := member.Stats()
 			sum.Limit += s.Limit
 			sum.Spent += s.Spent
+			floors += member.floor
 		}
+		sum.Limit -= int64(max(floors-b.total.floor, 0)) // of the floors, so much is there for all
 		return sum
 	}
 	if b.unlimited {

@@ -189,6 +189,8 @@ func TestBudgetConfig(t *testing.T) {
 		{Ratio: -1}, {Ratio: 101}, {Ratio: math.NaN()}, {Ratio: math.Inf(1)}, {Ratio: math.MaxFloat64},
 		{MinPerSecond: -1}, {MinPerSecond: 2e6}, {MinPerSecond: math.NaN()}, {MinPerSecond: math.Inf(1)}, {MinPerSecond: math.Inf(-1)},
 		{Window: -1}, {Window: time.Millisecond},
+		{TotalMinPerSecond: 1}, {Key: ofShard, TotalMinPerSecond: 0.5}, {Key: ofShard, MinPerSecond: 3, TotalMinPerSecond: 2},
+		{Key: ofShard, TotalMinPerSecond: -1}, {Key: ofShard, TotalMinPerSecond: 2e6}, {Key: ofShard, TotalMinPerSecond: math.NaN()},
 	} {
 		err := cfg.Validate()
 		require.ErrorContains(t, err, "retry: BudgetConfig.")
@@ -252,6 +254,75 @@ func TestBudgetForEachKey(t *testing.T) {
 		})
 		require.EqualValues(t, 10, budget.For(inShard(t.Context(), "nested")).Stats().Limit, "it earned once: a fifth of a retry")
 	})
+}
+
+// A process that lost its network retried a thousand hosts a thousand times as often as
+// one: each had a floor of its own, and there was none in all. What a key's calls have
+// earned is its own however many others are at their floors.
+//
+// Contract: 30
+func TestFloorsOfAllKeysTogether(t *testing.T) {
+	for total, want := range map[float64]int{0: 100, 3: 30, 1000: 5000} {
+		synctest.Test(t, func(t *testing.T) {
+			budget := retry.NewBudget(retry.BudgetConfig{Key: ofShard, TotalMinPerSecond: total})
+			busy := inShard(t.Context(), "busy")
+			for range 50 {
+				budget.Earn(busy)
+			}
+			spend := func() (spent int) {
+				for i := range 500 {
+					for b := budget.For(inShard(t.Context(), strconv.Itoa(i))); b.Spend(); {
+						spent++
+					}
+				}
+				return spent
+			}
+			require.Equal(t, want, spend())
+			require.EqualValues(t, want, budget.Stats().Spent)
+			require.GreaterOrEqual(t, budget.Stats().Limit, int64(want))
+			require.LessOrEqual(t, budget.Stats().Limit, int64(want)+10+10, "what busy earned, and its floor")
+			for range 10 {
+				require.True(t, budget.For(busy).Spend(), "its calls have earned it")
+			}
+			time.Sleep(5 * time.Second)
+			require.Zero(t, spend())
+			time.Sleep(6 * time.Second)
+			require.Equal(t, want, spend(), "they fill up again")
+		})
+	}
+}
+
+// A retry that is not made, because its caller leaves in the pause, gives back what all keys
+// share, too.
+//
+// Contract: 30
+func TestFloorOfAllKeysComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		budget := retry.NewBudget(retry.BudgetConfig{Key: ofShard})
+		r := retry.New(retry.Config{Budget: budget, Base: time.Second, Jitter: func(longest time.Duration) time.Duration { return longest }})
+		for i := range 300 {
+			ctx, cancel := context.WithCancel(inShard(t.Context(), strconv.Itoa(i)))
+			require.Error(t, r.Run(ctx, func(context.Context) error { time.AfterFunc(time.Millisecond, cancel); return errCall }))
+		}
+		require.Zero(t, budget.Stats().Spent)
+		for i := range 100 {
+			require.True(t, budget.For(inShard(t.Context(), strconv.Itoa(i))).Spend())
+		}
+		require.False(t, budget.For(inShard(t.Context(), "last")).Spend())
+	})
+}
+
+// Contract: 51
+func TestLookupOfABudget(t *testing.T) {
+	budget := retry.NewBudget(retry.BudgetConfig{Key: ofShard})
+	_, own := budget.Lookup("a")
+	require.False(t, own, "it makes none")
+	a := budget.For(inShard(t.Context(), "a"))
+	found, own := budget.Lookup("a")
+	require.True(t, own)
+	require.Same(t, a, found)
+	_, own = retry.NewBudget(retry.BudgetConfig{}).Lookup("a")
+	require.False(t, own, "without a Key there are no budgets of keys")
 }
 
 // However many keys there are, as many budgets are kept as was said, and one that is

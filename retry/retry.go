@@ -326,11 +326,11 @@ func (c *call) next(err error) error {
 		return c.giveUp(ErrPushback)
 	}
 	budget := r.cfg.Budget.For(c.caller)
-	slot, ok := budget.spend()
+	paid, ok := budget.spend()
 	if !ok {
 		return c.giveUp(ErrBudget)
 	}
-	if err := c.pause(err, pause, resume, budget, slot); err != nil {
+	if err := c.pause(err, pause, resume, budget, paid); err != nil {
 		return c.giveUp(err)
 	}
 	r.retries.Add(1)
@@ -357,12 +357,12 @@ func (c *call) giveUp(reason error) error {
 }
 
 // pause returns nil at the time to resume, or the error of the caller's context
-// when that ended before: then the slot gets back what it paid.
-func (c *call) pause(err error, pause time.Duration, resume time.Time, budget *Budget, slot int64) (gone error) {
+// when that ended before: then the budget gets back what it paid.
+func (c *call) pause(err error, pause time.Duration, resume time.Time, budget *Budget, paid payment) (gone error) {
 	over := false
 	defer func() {
 		if !over || gone != nil { // or OnRetry panicked
-			budget.refund(slot)
+			budget.refund(paid)
 		}
 	}()
 	if c.retry.cfg.OnRetry != nil {
