@@ -6,6 +6,7 @@ import "fmt"
 // not met. This is the one place where they stand: a goal that is not met and has none fails
 // the report.
 var Reasons = map[string]string{
+	"breaker, closed, 10 % failures":               "Each failure sums the window over the counters of all cores, to know whether the ratio is reached, and so reads what the others have just written; a success writes its own core's and reads nothing.",
 	"breaker, open, refusal":                       "Of the refusal, a third is the atomic operation that counts it, and the rest says who refused, until when, and to which span; gobreaker returns a bare error and counts nothing.",
 	"bulkhead, free":                               "The semaphore locks and unlocks twice, which without contention is four atomic operations; ours takes two, one to take the permit and one to give it back and count how the call ended, which the semaphore does not.",
 	"bulkhead, full, refusal":                      "`TryAcquire` is a mutex locked and unlocked: two atomic operations, and nothing that counts or tells. Ours counts the refusal, which is one atomic operation and as such half of the semaphore's time, and looks for a span to tell it to.",
