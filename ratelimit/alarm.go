@@ -60,7 +60,7 @@ func (l *Limiter) burstSet() bool { return l.cfg.Burst > 0 || l.alarm != nil && 
 // bubble has no monotonic reading.
 func inBubble() bool {
 	now := time.Now()
-	return now == now.Round(0)
+	return now == now.Round(0) //nolint:revive // Equal is blind to the monotonic reading.
 }
 
 // needAlarm returns the alarm. The caller holds mu.

@@ -264,7 +264,7 @@ func (l *Limiter) wait(ctx context.Context, w *waiter, done <-chan struct{}, ove
 	settled := false
 	defer func() {
 		if !settled { // something of the user's has panicked
-			l.leave(w, false)
+			_ = l.leave(w, false)
 		}
 	}()
 	defer onhold.Begin(ctx).End()
