@@ -24,6 +24,8 @@ var (
 
 // No cell is worse with this library than with plain net/http, but for those whose
 // reason is written down; and the page says so.
+//
+// Contract: 46
 func TestTogether(t *testing.T) {
 	reasons := readReasons(t)
 	matrix := cells()
