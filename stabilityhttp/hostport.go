@@ -67,7 +67,7 @@ func isCanonical(host string) (hasPort, canonical bool) {
 func canonicalHost(u *url.URL) (host string, hasPort bool) {
 	host, port := strings.TrimRight(u.Hostname(), "."), u.Port()
 	if !isASCII(host) {
-		host = strings.TrimRight(toASCII(strings.ToValidUTF8(host, "\uFFFD")), ".")
+		host = strings.ToValidUTF8(strings.TrimRight(toASCII(host), "."), "\uFFFD")
 	}
 	// Of ASCII only: a name that cannot be converted would become one that can.
 	host = strings.Map(lowerASCII, host)

@@ -1,11 +1,15 @@
 package stabilityhttp_test
 
 import (
+	"context"
+	"errors"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"unicode"
 
 	"github.com/stretchr/testify/require"
 
@@ -56,6 +60,30 @@ func TestHostPortInABubble(t *testing.T) {
 			require.Equal(t, "xn--bcher-kva.example:80", stabilityhttp.HostPort(newRequest(t, http.MethodGet, "http://bücher.example", nil)))
 		})
 	}
+}
+
+// A name has the key under which net/http dials it, unless net/http cannot convert it.
+func FuzzHostPortIsDialed(f *testing.F) {
+	for _, name := range []string{"example.com", "bücher.example", "ｅｘａｍｐｌｅ.com", "İ.test", "ß", "faß.example", "ü..", "xn--a", "a\u00adb", "日本語。jp", "\u200d"} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		if name == "" || strings.ContainsAny(name, ":[]%/?#@. \\") || strings.ContainsFunc(name, unicode.IsControl) {
+			return // other rules than those of names, see FuzzHostPort
+		}
+		dialed := ""
+		base := &http.Transport{DialContext: func(_ context.Context, _, addr string) (net.Conn, error) {
+			dialed = addr
+			return nil, errors.New("not dialed")
+		}}
+		req := &http.Request{URL: &url.URL{Scheme: "http", Host: name + ":1"}, Header: http.Header{}}
+		_, err := base.RoundTrip(req) //nolint:bodyclose // There is none.
+		require.Error(t, err)
+		key := stabilityhttp.HostPort(req)
+		if dialed != "" && !strings.ContainsFunc(dialed, func(r rune) bool { return r > unicode.MaxASCII }) && !strings.Contains(dialed, ".:") {
+			require.Equal(t, strings.ToLower(dialed), key)
+		}
+	})
 }
 
 func FuzzHostPort(f *testing.F) {

@@ -28,8 +28,6 @@ const (
 	// few and many are how many calls two runs of a path make; the difference of
 	// their counts is that of the calls alone.
 	few, many = 20_000, 120_000
-	// of a path that is long, so many fewer
-	longer = 50
 	// slack is by how much a path may grow.
 	slack = 0.10
 	file  = "bench/instructions.txt"
@@ -128,10 +126,8 @@ func check(update bool) error {
 func countAll() (map[string]float64, error) {
 	counted := map[string]float64{}
 	for _, p := range paths {
-		few, many := few, many
-		if p.long {
-			few, many = few/longer, many/longer
-		}
+		fewer := max(p.fewer, 1)
+		few, many := few/fewer, many/fewer
 		low, err := count(p.name, few)
 		if err != nil {
 			return nil, err

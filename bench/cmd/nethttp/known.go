@@ -29,6 +29,9 @@ They pass without PartRetry.`,
 			"TestTimeoutHandlerContextCanceled",
 			"TestTimeoutHandlerRaceHeaderTimeout",
 			"TestTimeoutHandlerSuperfluousLogs",
+			"TestTransportProxyConnectHeader",
+			"TestTransportProxyGetConnectHeader",
+			"TestTransportResponseHeaderTimeout",
 			"TestWriteDeadlineEnforcedPerStream",
 			"TestWriteHeader0",
 			"net/http/httputil TestReverseProxy_CopyBuffer",
@@ -106,6 +109,13 @@ fields.`,
 			"TestDisableKeepAliveUpgrade",
 			"TestTransportTreat101Terminal",
 		},
+	},
+	{
+		title: "The body of a 101 is an io.ReadWriteCloser",
+		why: `
+That is what net/http promises of it, and what a Transport returns. The RoundTripper of this suite returns a body that is a
+net.Conn as well, and the test, which looks at the one end or the other by chance, asks that for its address.`,
+		tests: []string{"github.com/coder/websocket TestConn" + sometimes},
 	},
 	{
 		title: "CancelRequest knows requests by their address",
