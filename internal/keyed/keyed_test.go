@@ -491,6 +491,32 @@ func TestTableShrinks(t *testing.T) {
 	})
 }
 
+// Stats of a Group reads members by the hundred thousand at each scrape. A new key waits for
+// a few of them at the most: the lock is held for walkSteps members at a time, and not while
+// one is read.
+//
+// Contract: 42, 43
+func TestAllLocksForAFewMembers(t *testing.T) {
+	const members = 20_000
+	m := newThings(stability.Keys{Max: members + 1})
+	for n := range members {
+		m.Get(key(n))
+	}
+	seen := 0
+	for range m.All() {
+		require.True(t, m.mu.TryLock())
+		m.mu.Unlock()
+		seen++
+	}
+	require.Equal(t, members, seen)
+
+	w := &walk[thing]{next: m.hand, last: m.hand.prev}
+	for left := members; left > 0; left -= walkSteps {
+		require.Len(t, m.walk(w, nil), min(left, walkSteps))
+	}
+	require.Empty(t, m.walk(w, nil))
+}
+
 func TestAllStops(t *testing.T) {
 	m := newThings(stability.Keys{})
 	for n := range 10 {

@@ -17,7 +17,8 @@ import (
 // that is counted. What a call takes may not grow with them.
 const (
 	handful = 10
-	crowd   = 100_000
+	calls   = 10_000
+	keys    = 100_000
 )
 
 // hostile are paths that others can send a service down, each behind a handful and behind a
@@ -26,44 +27,41 @@ func hostile() []path {
 	var paths []path
 	for _, attack := range []struct {
 		name  string
+		crowd int
 		setup func(n int) func() // returns one call behind n others
 		fewer int
 		most  float64 // times what a call takes behind a handful
 	}{
-		{"bulkhead, refusal behind # waiting", func(n int) func() { return through(queueOfCalls(n, n), ok) }, 1, 1.5},
-		{"bulkhead, wait given up behind # waiting", func(n int) func() {
+		{"bulkhead, refusal behind # waiting", calls, func(n int) func() { return through(queueOfCalls(n, n), ok) }, 1, 1.5},
+		{"bulkhead, wait given up behind # waiting", calls, func(n int) func() {
 			b := queueOfCalls(n, n+1)
 			return givesUp(func(ctx context.Context) { _ = b.Run(ctx, ok) })
 		}, 5, 1.25},
-		{"rate limit, refusal behind # waiting", func(n int) func() {
+		{"rate limit, refusal behind # waiting", calls, func(n int) func() {
 			l := queueForTokens(n)
 			return func() { l.Allow() }
 		}, 1, 1.5},
-		{"rate limit, wait given up behind # waiting", func(n int) func() {
+		{"rate limit, wait given up behind # waiting", calls, func(n int) func() {
 			l := queueForTokens(n)
 			return givesUp(func(ctx context.Context) { _ = l.Wait(ctx) })
 		}, 5, 1.25},
 		// The memory of a hundred thousand keys is in no cache, which instructions do not show.
-		{"group of #, a new key for one that is idle", func(n int) func() {
-			return newKeys(breaker.NewGroup(breaker.Config{}, stability.Keys{Max: n}), n)
+		{"group of #, a new key for one that is idle", keys, func(n int) func() {
+			return newKeys(groupOf(n, func(*breaker.Breaker) {}), n)
 		}, 5, 2},
-		{"group of # in use, a new key", func(n int) func() {
-			g := breaker.NewGroup(breaker.Config{}, stability.Keys{Max: n})
-			for i := range n {
-				g.Get(strconv.Itoa(i)).ForceOpen()
-			}
-			return newKeys(g, n)
+		{"group of # in use, a new key", keys, func(n int) func() {
+			return newKeys(groupOf(n, (*breaker.Breaker).ForceOpen), n)
 		}, 5, 2},
 	} {
-		few, many := behind(attack.name, "10"), behind(attack.name, "100,000")
+		few, many := behind(attack.name, handful), behind(attack.name, attack.crowd)
 		paths = append(paths,
 			path{name: few, fewer: attack.fewer, setup: func() func() { return attack.setup(handful) }},
-			path{name: many, fewer: attack.fewer, setup: func() func() { return attack.setup(crowd) }, peer: few, most: attack.most})
+			path{name: many, fewer: attack.fewer, setup: func() func() { return attack.setup(attack.crowd) }, peer: few, most: attack.most})
 	}
 	return paths
 }
 
-func behind(attack, n string) string { return strings.ReplaceAll(attack, "#", n) }
+func behind(attack string, n int) string { return strings.ReplaceAll(attack, "#", strconv.Itoa(n)) }
 
 // queueOfCalls returns a bulkhead without a free permit and with n calls in its queue.
 func queueOfCalls(n, queue int) *bulkhead.Bulkhead {
@@ -99,6 +97,15 @@ func givesUp(wait func(context.Context)) func() {
 		go cancel()
 		wait(ctx)
 	}
+}
+
+// groupOf returns a full group of n members, each of which has been used.
+func groupOf(n int, use func(*breaker.Breaker)) *breaker.Group {
+	g := breaker.NewGroup(breaker.Config{}, stability.Keys{Max: n})
+	for i := range n {
+		use(g.Get(strconv.Itoa(i)))
+	}
+	return g
 }
 
 // newKeys returns a call that asks g for a key that it was never asked for.
