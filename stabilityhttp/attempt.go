@@ -139,8 +139,11 @@ func (a *attempt) outgoing(reqBody io.ReadCloser, now time.Duration) (*http.Requ
 	if a.x.chain != nil && a.x.chain.away { // what we tell the first host is not for another
 		delete(out.Header, t.deadlineHeader)
 		delete(out.Header, AttemptHeader)
+		delete(out.Header, CriticalityHeader)
+		delete(out.Header, CallerHeader)
 		return out, nil
 	}
+	t.label(out.Header, a.x.Context)
 	if deadline, limited := a.x.Deadline(); limited && t.deadlineHeader != "" {
 		a.values[0] = t.timeLeft(deadline.Sub(a.x.began) - now)
 		out.Header[t.deadlineHeader] = a.values[0:1:1]

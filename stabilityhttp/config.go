@@ -1,6 +1,7 @@
 package stabilityhttp
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -80,7 +81,7 @@ type TransportConfig struct {
 	// a deadline of the context, or http.Client.Timeout. A request that
 	// http.Client.CheckRedirect was given, and that is sent later by itself, has what is
 	// left unless its Response is set to nil. A redirect to another host is sent without
-	// DeadlineHeader and [AttemptHeader].
+	// DeadlineHeader, [AttemptHeader], [CriticalityHeader] and [CallerHeader].
 	Timeout time.Duration
 	// StallTimeout is how long an attempt may wait for the server at a stretch:
 	// for the response's headers, not counting the time in which it waits for the
@@ -100,6 +101,12 @@ type TransportConfig struct {
 	// HTTP or to a Transport, such as Host or [AttemptHeader]. Default
 	// [DeadlineHeader].
 	DeadlineHeader string
+	// Caller returns on whose behalf a request is made, for the server, which is told in
+	// [CallerHeader]. It is given the request's context, once for each attempt, and may be
+	// called by any number of goroutines. See [HashedCaller]; [stability.CallerOf] itself
+	// tells the server the name, which may be personal data. "" and what is longer than 256
+	// bytes or cannot be in a header field is not sent. Default nil: nobody is told.
+	Caller func(context.Context) string
 
 	// Retry configures how often and after which pauses a request is made again,
 	// and the budget for that. Its Retryable and Classify must be nil: those of
@@ -419,7 +426,7 @@ func isToken(name string) bool {
 // ours already.
 func isTaken(name string) bool {
 	switch http.CanonicalHeaderKey(name) {
-	case AttemptHeader,
+	case AttemptHeader, CriticalityHeader, CallerHeader,
 		"Host", "Content-Length", "Content-Encoding", "Content-Type", "Accept-Encoding", "Expect", "Range",
 		"Connection", "Proxy-Connection", "Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings",
 		"Authorization", "Proxy-Authorization", "Proxy-Authenticate", "Cookie", "Idempotency-Key", "X-Idempotency-Key":

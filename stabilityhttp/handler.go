@@ -31,8 +31,8 @@ type HandlerConfig struct {
 	// Edge says that nobody vouches for the clients, as on the way in from the internet.
 	// What requests say about their deadline, their attempt, how critical they are and on
 	// whose behalf they come is not believed, and not passed further in: the fields
-	// DeadlineHeader, [DeadlineHeader], [AttemptHeader], X-Request-Criticality and
-	// X-Request-Caller are as if they were not there. Give it a MaxTimeout. Default
+	// DeadlineHeader, [DeadlineHeader], [AttemptHeader], [CriticalityHeader] and
+	// [CallerHeader] are as if they were not there. Give it a MaxTimeout. Default
 	// false: the clients are services of the same house.
 	Edge bool
 
@@ -215,7 +215,7 @@ func NewHandler(next http.Handler, cfg HandlerConfig) *Handler {
 	h := &Handler{cfg: cfg, next: next, instruments: newHandlerTelemetry(cfg), deadlineHeader: http.CanonicalHeaderKey(cfg.DeadlineHeader)}
 	switch {
 	case cfg.Edge:
-		h.disbelieved = []string{h.deadlineHeader, DeadlineHeader, AttemptHeader, criticalityHeader, callerHeader}
+		h.disbelieved = []string{h.deadlineHeader, DeadlineHeader, AttemptHeader, CriticalityHeader, CallerHeader}
 	case cfg.Off&PartDeadlineHeader != 0:
 		h.disbelieved = []string{h.deadlineHeader}
 	}

@@ -74,6 +74,9 @@ func (v *visit) open() (cancel context.CancelFunc) {
 		if n := parseAttempt(v.r.Header.Get(AttemptHeader)); n > 0 {
 			ctx, v.derived = retry.WithAttempt(ctx, n), true
 		}
+		var has bool
+		ctx, has = labelled(ctx, v.r.Header)
+		v.derived = v.derived || has
 	}
 	v.derived = v.derived || h.strips(v.r)
 	left, theirs := h.clientsTime(v.r)

@@ -20,10 +20,11 @@ const (
 	// says in milliseconds when to come back, for clients that can read it: Retry-After
 	// has whole seconds only. A Transport believes it before Retry-After.
 	RetryAfterMsHeader = "Retry-After-Ms"
-)
-
-// The fields that are to carry the rest of what a call's context says.
-const (
-	criticalityHeader = "X-Request-Criticality"
-	callerHeader      = "X-Request-Caller"
+	// CriticalityHeader is the name of the field that carries how much the request matters
+	// ([stability.Criticality]). A Transport sends it where the request's context says
+	// something else than Critical.
+	CriticalityHeader = "X-Request-Criticality"
+	// CallerHeader is the name of the field that carries on whose behalf the request is made
+	// ([stability.WithCaller]). A Transport sends it where TransportConfig.Caller says so.
+	CallerHeader = "X-Request-Caller"
 )
