@@ -20,7 +20,7 @@ type Error struct {
 }
 
 func (t *Timeout) makeError(after time.Duration, err error) Error {
-	return Error{Name: t.cfg.Name, Key: t.key, After: after, Err: err}
+	return Error{Name: t.name, Key: t.key, After: after, Err: err}
 }
 
 // Error names the policy, how long the call was given, and the call's own error. It quotes

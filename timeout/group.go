@@ -27,7 +27,7 @@ type Group struct {
 func NewGroup(cfg Config, keys stability.Keys) *Group {
 	check.Group(policy, cfg.Validate(), keys)
 	s := newSettings(cfg)
-	s.sum, s.sumExceeded = new(telemetry.Tally), new(stripe.Counter)
+	s.sum, s.sumExceeded, s.sumObserved = new(telemetry.Tally), new(stripe.Counter), new(stripe.Counter)
 	g := &Group{settings: s}
 	s.group = g
 	g.members = keyed.New(keys, keyed.Members[Timeout]{
@@ -65,15 +65,31 @@ func (g *Group) Lookup(key string) (*Timeout, bool) {
 	return g.members.Lookup(key)
 }
 
-// Stats returns the sum of the members' counts, those of forgotten members too, and
-// the After of the Config.
-func (g *Group) Stats() Stats {
+// Config returns the configuration in force.
+func (g *Group) Config() Config {
 	if g == nil {
-		return Stats{}
+		return Config{}
 	}
-	s := newStats(g.sum, g.sumExceeded, g.cfg.After)
-	s.Overflowed = g.members.Overflowed()
-	return s
+	return *g.live.Config()
+}
+
+// Reconfigure puts another configuration in force for all members, those to come too, and the
+// calls that begin from now on. No member is dropped. One that SetAfter has given a time of its
+// own keeps it. Name and MeterProvider stay as they were. An unusable cfg changes nothing, and
+// Reconfigure returns the error of Validate.
+func (g *Group) Reconfigure(cfg Config) error {
+	if g == nil {
+		return nil
+	}
+	return g.reconfigure(cfg)
+}
+
+// SetMode puts a mode in force for all members, as [Timeout.SetMode] does for one timeout.
+func (g *Group) SetMode(mode stability.Mode) error {
+	if g == nil {
+		return nil
+	}
+	return g.setMode(mode)
 }
 
 // describe is what the group is listed as among the points of a process: with the time of
@@ -94,4 +110,4 @@ func (g *Group) describe() stability.Point {
 }
 
 // blank reports whether a new timeout would be the same.
-func (t *Timeout) blank() bool { return t.after.Load() == int64(t.cfg.After) }
+func (t *Timeout) blank() bool { return t.own.Load() == 0 }

@@ -2,6 +2,8 @@ package timeout
 
 import "github.com/crumplezone/stability"
 
+func (t *Timeout) point() stability.Point { return t.Stats().point() }
+
 // point is what a timeout, or a Group, is listed as among the points of a process.
 func (s Stats) point() stability.Point {
 	return stability.Point{

@@ -3,6 +3,7 @@ package timeout
 import (
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/crumplezone/stability/internal/live"
 	"github.com/crumplezone/stability/internal/stripe"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
@@ -12,10 +13,12 @@ const exceededType = "timeout_exceeded"
 
 // settings is what a timeout, or all members of a Group, share.
 type settings struct {
-	cfg         Config
+	live        live.Value[Config]
+	name        string
 	sum         *telemetry.Tally // of a Group's members, as in Timeout; nil outside a Group
 	group       *Group           // is reported for as long as somebody has a member
 	sumExceeded *stripe.Counter
+	sumObserved *stripe.Counter
 	meter       *telemetry.Meter
 	attrs       metric.MeasurementOption
 	calls       *telemetry.Calls
@@ -29,14 +32,16 @@ func newSettings(cfg Config) *settings {
 		panic(err)
 	}
 	m := telemetry.NewMeter(cfg.MeterProvider, policy, cfg.Name)
-	return &settings{
-		cfg:      cfg,
+	s := &settings{
+		name:     cfg.Name,
 		meter:    m,
 		attrs:    m.With(),
 		calls:    m.Calls("_OTHER", "timeout_rejected"),
 		exceeded: m.With(telemetry.KeyOutcome.String("failure"), telemetry.KeyError.String(exceededType)),
 		limit:    m.Gauge("stability.timeout.limit", "s", "How long a call may take."),
 	}
+	s.live.Init(cfg)
+	return s
 }
 
 func (s *settings) observe(o metric.Observer, f Stats) {

@@ -13,7 +13,6 @@ package timeout
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -21,7 +20,6 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
-	"github.com/crumplezone/stability/internal/check"
 	"github.com/crumplezone/stability/internal/ended"
 	"github.com/crumplezone/stability/internal/stripe"
 	"github.com/crumplezone/stability/internal/telemetry"
@@ -34,29 +32,6 @@ var ErrExceeded = errors.New("timeout: exceeded")
 
 const policy = "timeout"
 
-// Config configures a [Timeout]. After must be set; the zero value of every other
-// field is valid.
-type Config struct {
-	// Name names the timeout in errors and telemetry. Default "".
-	Name string
-	// After is how long a call may take. Its context ends then. No default.
-	After time.Duration
-	// Classify judges how calls ended, for Stats and telemetry only. The err that
-	// it is given is what Run returns. Default [stability.Classify].
-	Classify stability.Classifier
-	// MeterProvider provides the instruments. Default the global one of
-	// OpenTelemetry.
-	MeterProvider metric.MeterProvider
-}
-
-// Validate returns an error for each field that is not usable, joined by [errors.Join],
-// or nil. [New] panics with it.
-func (c Config) Validate() error {
-	p := check.Of("timeout: Config")
-	p.If(c.After <= 0, "After", c.After, "must be positive")
-	return p.Err()
-}
-
 // A Timeout is a [stability.Gate] that gives each call a context with a deadline.
 // It refuses nothing: a call whose context has ended before is not run and gets
 // the context's error.
@@ -68,11 +43,12 @@ func (c Config) Validate() error {
 // any number of goroutines.
 type Timeout struct {
 	*settings
-	key   string
-	after atomic.Int64
+	key string
+	own atomic.Int64 // what SetAfter said; 0: the Config says it
 
 	tally    telemetry.Tally // without the exceeded
 	exceeded stripe.Counter  // failures
+	observed stripe.Counter  // calls that took longer while nothing was bounded
 }
 
 // New returns a timeout. It panics with the error of [Config.Validate] when cfg is
@@ -81,14 +57,13 @@ func New(cfg Config) *Timeout {
 	t := new(Timeout)
 	t.init(newSettings(cfg), "")
 	telemetry.Observe(t.meter, t, func(t *Timeout, o metric.Observer) { t.observe(o, t.Stats()) })
-	telemetry.Register(t.meter, t, func(t *Timeout) stability.Point { return t.Stats().point() })
+	telemetry.Register(t.meter, t, (*Timeout).point)
 	return t
 }
 
 func (t *Timeout) init(s *settings, key string) {
 	t.settings, t.key = s, key
 	t.tally.Sum = s.sum
-	t.after.Store(int64(s.cfg.After))
 }
 
 // Run calls fn with a context that ends After from now, or when ctx does. It
@@ -130,7 +105,11 @@ func (t *Timeout) Admit(ctx context.Context) (context.Context, stability.Admissi
 	if err := ctx.Err(); err != nil {
 		return ctx, stability.Admission{}, ended.With(ctx, err)
 	}
-	after := time.Duration(t.after.Load())
+	now := t.live.Load()
+	after := t.after(&now.Config)
+	if now.Mode != stability.ModeOn || now.Config.Observe {
+		return t.unbounded(ctx, now.Mode, after)
+	}
 	deadline := time.Now().Add(after)
 	if own, ok := ctx.Deadline(); ok && !own.After(deadline) {
 		return ctx, stability.Admission{Gate: (*outlived)(t)}, nil
@@ -139,12 +118,49 @@ func (t *Timeout) Admit(ctx context.Context) (context.Context, stability.Admissi
 	return c, stability.Admission{Gate: (*releaser)(c)}, nil
 }
 
+// after returns how long a call may take.
+func (t *Timeout) after(cfg *Config) time.Duration {
+	if own := t.own.Load(); own != 0 {
+		return time.Duration(own)
+	}
+	return cfg.After
+}
+
+// unbounded admits a call that gets no deadline.
+func (t *Timeout) unbounded(ctx context.Context, mode stability.Mode, after time.Duration) (context.Context, stability.Admission, error) {
+	if mode == stability.ModeOff {
+		return ctx, stability.Admission{}, nil
+	}
+	if own, ok := ctx.Deadline(); ok && time.Until(own) <= after {
+		return ctx, stability.Admission{Gate: (*outlived)(t)}, nil
+	}
+	return ctx, stability.Admission{Gate: (*observed)(t), N: int64(time.Since(epoch) + after)}, nil
+}
+
+// epoch is what the deadlines of observed calls are reckoned from.
+var epoch = time.Now()
+
+// observed is a Timeout that only watches how long calls take.
+type observed Timeout
+
+// Release implements [stability.Releaser].
+func (o *observed) Release(ctx context.Context, deadline int64, err error) error {
+	if int64(time.Since(epoch)) > deadline {
+		o.observed.Add(1)
+		if o.sumObserved != nil {
+			o.sumObserved.Add(1)
+		}
+	}
+	o.tally.Judge(ctx, o.live.Config().Classify, err)
+	return err
+}
+
 // outlived is a Timeout whose deadline is not before that of the call's own context.
 type outlived Timeout
 
 // Release implements [stability.Releaser].
 func (o *outlived) Release(ctx context.Context, _ int64, err error) error {
-	o.tally.Judge(ctx, o.cfg.Classify, err)
+	o.tally.Judge(ctx, o.live.Config().Classify, err)
 	return err
 }
 
@@ -160,28 +176,15 @@ func (r *releaser) Release(_ context.Context, _ int64, err error) error {
 	exceeded := err != nil && err != stability.ErrNoReturn && c.exceeded() //nolint:errorlint // The sentinel itself, told by Admission.Run and never wrapped.
 	c.release()
 	if !exceeded {
-		t.tally.Judge(c.parent, t.cfg.Classify, err)
+		t.tally.Judge(c.parent, t.live.Config().Classify, err)
 		return err
 	}
 	e := t.makeError(c.after, err)
 	t.countExceeded(c.parent, &e)
-	telemetry.Event(c.parent, "stability.timeout.exceeded", policy, t.cfg.Name, func() []attribute.KeyValue {
+	telemetry.Event(c.parent, "stability.timeout.exceeded", policy, t.name, func() []attribute.KeyValue {
 		return []attribute.KeyValue{telemetry.KeyError.String(e.ErrorType())}
 	})
 	return &e
-}
-
-// SetAfter changes how long calls may take that begin from now on. It returns an
-// error, and changes nothing, when after is not positive.
-func (t *Timeout) SetAfter(after time.Duration) error {
-	if t == nil {
-		return nil
-	}
-	if after <= 0 {
-		return fmt.Errorf("timeout: %v is not positive", after)
-	}
-	t.after.Store(int64(after))
-	return nil
 }
 
 // countExceeded counts a call whose time was up: as exceeded, unless Classify does
@@ -198,31 +201,7 @@ func (t *Timeout) countExceeded(ctx context.Context, err error) {
 			t.sumExceeded.Add(1)
 		}
 	}()
-	outcome = t.cfg.Classify.Outcome(ctx, err)
-}
-
-// Stats is what a [Timeout] is doing and has done.
-type Stats struct {
-	stability.Calls
-	Exceeded int64         // of those that failed, how many did so after the policy's deadline
-	After    time.Duration // how long a call may take
-
-	// Overflowed is how often Get of a [Group] found no room for a key; 0 of a member.
-	Overflowed int64
-}
-
-// Stats returns a reading of the moment.
-func (t *Timeout) Stats() Stats {
-	if t == nil {
-		return Stats{}
-	}
-	return newStats(&t.tally, &t.exceeded, time.Duration(t.after.Load()))
-}
-
-func newStats(others *telemetry.Tally, exceeded *stripe.Counter, after time.Duration) Stats {
-	s := Stats{Calls: others.Calls(), Exceeded: exceeded.Load(), After: after}
-	s.Failed += s.Exceeded
-	return s
+	outcome = t.live.Config().Classify.Outcome(ctx, err)
 }
 
 // Do is [Timeout.Run] for a function that returns a value, which is returned with

@@ -1,0 +1,63 @@
+// Package live keeps the configuration that a policy works by, so that it can be changed while
+// calls go on: a call loads it once, and sees one configuration from its beginning to its end.
+package live
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/crumplezone/stability"
+)
+
+// ErrMember is what a member of a Group answers when it is to be changed by itself.
+var ErrMember = errors.New("a member of a Group is changed through its Group")
+
+// A State is a configuration in force, which nobody changes any more.
+type State[C any] struct {
+	Config C
+	Mode   stability.Mode
+}
+
+// A Value is the State in force. Load may be called by any number of goroutines, and
+// everything else too.
+type Value[C any] struct {
+	changing sync.Mutex
+	state    atomic.Pointer[State[C]]
+}
+
+// Init sets the first State, in ModeOn.
+func (v *Value[C]) Init(cfg C) { v.state.Store(&State[C]{Config: cfg}) }
+
+// Load returns the State in force.
+func (v *Value[C]) Load() *State[C] { return v.state.Load() }
+
+// Config returns the configuration in force.
+func (v *Value[C]) Config() *C { return &v.state.Load().Config }
+
+// Change puts a State in force that change makes of the present one. One change runs at a
+// time. Where change returns an error, nothing is changed.
+func (v *Value[C]) Change(change func(*State[C]) error) error {
+	v.changing.Lock()
+	defer v.changing.Unlock()
+	next := *v.state.Load()
+	if err := change(&next); err != nil {
+		return err
+	}
+	v.state.Store(&next)
+	return nil
+}
+
+// SetMode puts a mode in force that is one of those supported.
+func (v *Value[C]) SetMode(policy string, mode stability.Mode, supported ...stability.Mode) error {
+	for _, m := range supported {
+		if m == mode {
+			return v.Change(func(s *State[C]) error {
+				s.Mode = mode
+				return nil
+			})
+		}
+	}
+	return fmt.Errorf("%s: mode %v is none of %v", policy, mode, supported)
+}
