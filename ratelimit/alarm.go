@@ -16,7 +16,8 @@ type alarm struct {
 	bubbled   bool          // the timer is of a bubble of testing/synctest
 	leaseEnds time.Duration // as long as something is lent
 
-	burstSet bool // by SetBurst
+	own      own
+	observed atomic.Int64 // calls that found no token while nothing was refused
 
 	crowded atomic.Bool // callers have collided on the lease
 	stripes []part      // nil until the first lease after that; of one length for ever
@@ -51,10 +52,6 @@ func (a *alarm) stop() {
 		a.timer.Stop()
 	}
 }
-
-// burstSet reports whether somebody set the burst, so that it does not go with the rate. The
-// caller holds mu.
-func (l *Limiter) burstSet() bool { return l.cfg.Burst > 0 || l.alarm != nil && l.alarm.burstSet }
 
 // inBubble reports whether the caller runs in a bubble of testing/synctest. The clock of a
 // bubble has no monotonic reading.

@@ -68,6 +68,41 @@ func (g *Group) Lookup(key string) (*Limiter, bool) {
 	return g.members.Lookup(key)
 }
 
+// Config returns the configuration in force.
+func (g *Group) Config() Config {
+	if g == nil {
+		return Config{}
+	}
+	return *g.live.Config()
+}
+
+// Reconfigure puts another configuration in force for all members, those to come too, as
+// [Limiter.Reconfigure] does for one limiter. No member is dropped. A rate or a burst that
+// SetRate or SetBurst has given a member stays. Reconfigure takes time by the number of
+// members.
+func (g *Group) Reconfigure(cfg Config) error {
+	if g == nil {
+		return nil
+	}
+	return g.reconfigure(cfg, g.apply)
+}
+
+// SetMode puts a mode in force for all members, as [Limiter.SetMode] does for one limiter.
+func (g *Group) SetMode(mode stability.Mode) error {
+	if g == nil {
+		return nil
+	}
+	return g.setMode(mode, g.apply)
+}
+
+// apply lets all members follow the configuration in force. One that is made in the meantime
+// begins with it.
+func (g *Group) apply() {
+	for l := range g.members.All() {
+		l.apply()
+	}
+}
+
 // Stats returns the sum of the members' counts, those of forgotten members too, of
 // the tokens that they hold and of the calls that wait, and the Rate and the Burst
 // of the Config.
@@ -75,7 +110,11 @@ func (g *Group) Stats() Stats {
 	if g == nil {
 		return Stats{}
 	}
-	s := Stats{Calls: g.sum.Calls(), Rate: g.cfg.Rate, Burst: g.cfg.burst(), Overflowed: g.members.Overflowed()}
+	now := g.live.Load()
+	s := Stats{
+		Calls: g.sum.Calls(), Rate: now.Config.Rate, Burst: now.Config.burst(), Observed: g.sumObserved.Load(),
+		Mode: now.Mode, Overflowed: g.members.Overflowed(),
+	}
 	for l := range g.members.All() {
 		m := l.read()
 		s.Tokens += m.Tokens
@@ -124,6 +163,5 @@ func (l *Limiter) harmless() bool {
 // caller holds mu.
 func (l *Limiter) unchanged() bool {
 	l.enter()
-	return l.queue.first() == nil && l.bucket.rate == l.cfg.Rate && int(l.bucket.burst) == l.cfg.burst() &&
-		l.burstSet() == (l.cfg.Burst > 0)
+	return l.queue.first() == nil && l.own() == own{}
 }

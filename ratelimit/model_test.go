@@ -100,9 +100,10 @@ func grants(t *testing.T, rt *rapid.T) {
 		idle  bool
 		rate  float64
 		burst int
+		whole bool // as a whole configuration
 	}
 	script := rapid.SliceOfN(rapid.Custom(func(rt *rapid.T) step {
-		s := step{calls: rapid.IntRange(0, 150).Draw(rt, "calls"), n: 1}
+		s := step{calls: rapid.IntRange(0, 150).Draw(rt, "calls"), n: 1, whole: rapid.Bool().Draw(rt, "whole")}
 		switch rapid.IntRange(0, 9).Draw(rt, "kind") {
 		case 0:
 			s.idle = true
@@ -131,12 +132,20 @@ func grants(t *testing.T, rt *rapid.T) {
 		missing := func() *big.Rat { return whole(max(int64(l.lender.size), int64(l.lender.striped)*int64(stripes))) }
 		for i, s := range script {
 			if s.rate > 0 {
-				require.NoError(t, l.SetRate(s.rate))
+				if s.whole {
+					require.NoError(t, l.Reconfigure(Config{Rate: s.rate, Burst: burst}))
+				} else {
+					require.NoError(t, l.SetRate(s.rate))
+				}
 				ref.rate.SetFloat64(s.rate)
 				perSecond = s.rate
 			}
 			if s.burst > 0 {
-				require.NoError(t, l.SetBurst(s.burst))
+				if s.whole {
+					require.NoError(t, l.Reconfigure(Config{Rate: perSecond, Burst: s.burst}))
+				} else {
+					require.NoError(t, l.SetBurst(s.burst))
+				}
 				burst = s.burst
 				ref.burst = whole(int64(burst))
 				// The place that a lease had may be lost with it: compare when it is full.

@@ -16,8 +16,8 @@ func (s *settings) point(f Stats) stability.Point {
 		Calls:   f.Calls,
 		Figures: map[string]float64{"tokens": f.Tokens, "queued": float64(f.Queued)},
 	}
-	if s.cfg.MaxWait > 0 {
-		p.Limits["max_wait"] = s.cfg.MaxWait.String()
+	if wait := s.live.Config().MaxWait; wait > 0 {
+		p.Limits["max_wait"] = wait.String()
 	}
 	return p
 }

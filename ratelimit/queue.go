@@ -135,6 +135,13 @@ func (l *Limiter) serve() {
 
 // try takes n tokens if they are there, without a wait.
 func (l *Limiter) try(n int) bool {
+	if mode := l.mode(); mode != stability.ModeOn {
+		if l.inMode(mode, n) != nil {
+			l.tally.CountRejected()
+			return false
+		}
+		return true
+	}
 	good := false
 	if r := l.refused.Load(); r != nil {
 		now := l.now()
@@ -158,6 +165,24 @@ func (l *Limiter) try(n int) bool {
 	return false
 }
 
+// inMode lets n tokens' worth of calls in, or not, where the limiter does not do what its
+// Config says.
+func (l *Limiter) inMode(mode stability.Mode, n int) *stability.Rejection {
+	switch mode {
+	case stability.ModeOpen:
+		return l.forced()
+	case stability.ModeObserve:
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.enter()
+		if !l.takeFirst(n) {
+			l.needAlarm().observed.Add(1)
+			l.sumObserved.Add(1)
+		}
+	}
+	return nil
+}
+
 // lockOrSpend takes mu, unless it takes the token of a lease that was made while it
 // waited for mu: that would be taken back only to be made again.
 func (l *Limiter) lockOrSpend(n int) (spent bool) {
@@ -177,13 +202,21 @@ func (l *Limiter) takeFirst(n int) bool {
 	if l.refused.Load() != nil {
 		l.refused.Store(nil) // it has expired: nobody need compare the clock to it
 	}
-	l.lend()
+	if l.mode() == stability.ModeOn { // else a call that takes a token asks for the mode first
+		l.lend()
+	}
 	return true
 }
 
 // acquire takes n tokens, if need be after a wait in the queue, or returns a
 // Rejection.
 func (l *Limiter) acquire(ctx context.Context, n int, maxWait time.Duration) error {
+	if mode := l.mode(); mode != stability.ModeOn {
+		if r := l.inMode(mode, n); r != nil {
+			return l.reject(ctx, r)
+		}
+		return nil
+	}
 	// It may be anybody's context, whose code may do what it likes: it is asked while
 	// nothing is taken, and not under mu.
 	var deadline time.Time
@@ -222,6 +255,10 @@ func (l *Limiter) acquire(ctx context.Context, n int, maxWait time.Duration) err
 		}
 		l.mu.Unlock()
 		return l.reject(ctx, r)
+	}
+	if mode := l.mode(); mode != stability.ModeOn { // set since it was asked
+		l.mu.Unlock()
+		return l.acquire(ctx, n, maxWait)
 	}
 	w := &waiter{n: int32(n), latest: latest, done: make(chan struct{})} //nolint:gosec // At most the burst.
 	if l.queue == nil {
@@ -326,6 +363,9 @@ func (l *Limiter) change(f func()) {
 	f()
 	l.lender.configure(&l.bucket)
 	l.refused.Store(nil)
+	if mode := l.mode(); mode != stability.ModeOn {
+		l.dismiss(mode)
+	}
 	var ahead int64
 	for w := l.queue.first(); w != nil; {
 		next := w.next
@@ -345,6 +385,19 @@ func (l *Limiter) change(f func()) {
 		w = next
 	}
 	l.serve()
+}
+
+// dismiss ends all waits, since nobody waits in that mode. The caller holds mu.
+func (l *Limiter) dismiss(mode stability.Mode) {
+	for w := l.queue.first(); w != nil; w = l.queue.first() {
+		l.queue.remove(w)
+		if mode == stability.ModeOpen {
+			w.refusal = l.forced()
+		} else {
+			w.n = 0 // it has taken nothing that could be given back
+		}
+		close(w.done)
+	}
 }
 
 func (l *Limiter) reject(ctx context.Context, r *stability.Rejection) error {

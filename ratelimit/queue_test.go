@@ -160,7 +160,7 @@ func TestAtRest(t *testing.T) {
 				for range 50 {
 					ctx, cancel := context.WithCancel(t.Context())
 					stop := time.AfterFunc(upTo(rnd, 20*time.Millisecond), cancel)
-					switch rnd.IntN(6) {
+					switch rnd.IntN(8) {
 					case 0:
 						_ = l.SetRate(500 + 1000*rnd.Float64())
 					case 1:
@@ -169,6 +169,10 @@ func TestAtRest(t *testing.T) {
 						_ = l.WaitN(ctx, 1+rnd.IntN(burst))
 					case 3:
 						l.AllowN(rnd.IntN(burst))
+					case 4:
+						_ = l.Reconfigure(Config{Rate: 500 + 1000*rnd.Float64(), Burst: 1 + rnd.IntN(2*burst), MaxWait: upTo(rnd, 50*time.Millisecond)})
+					case 5:
+						_ = l.SetMode(stability.Mode(rnd.IntN(4)))
 					default:
 						_ = l.Run(ctx, func(context.Context) error { return nil })
 					}
@@ -179,8 +183,8 @@ func TestAtRest(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		require.NoError(t, l.SetRate(1000))
-		require.NoError(t, l.SetBurst(burst))
+		require.NoError(t, l.SetMode(stability.ModeOn))
+		require.NoError(t, l.Reconfigure(Config{Rate: 1000, Burst: burst}))
 		time.Sleep(time.Second)
 		s := l.Stats()
 		require.Zero(t, s.Queued)

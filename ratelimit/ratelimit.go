@@ -16,15 +16,12 @@ package ratelimit
 import (
 	"context"
 	"fmt"
-	"math"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
-	"github.com/crumplezone/stability/internal/check"
 	"github.com/crumplezone/stability/internal/ended"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
@@ -33,55 +30,10 @@ import (
 // time that the call had. errors.Is finds [stability.ErrRejected] in it.
 var ErrLimited = stability.NewReason("ratelimit: limited")
 
+// errForced is the Reason of a limiter in ModeOpen.
+var errForced = fmt.Errorf("%w: every call is refused (mode open)", ErrLimited)
+
 const policy = "ratelimit"
-
-// maxBurst keeps a bucket's tokens where a float64 tells a millionth of one.
-const maxBurst = 1 << 30
-
-// Config configures a [Limiter]. Rate must be set; the zero value of every other
-// field is valid.
-type Config struct {
-	// Name names the limiter in refusals and telemetry. Default "".
-	Name string
-	// Rate is how many calls a second are let in over time, positive and finite. No
-	// default.
-	Rate float64
-	// Burst is how many calls are let in at once after a quiet time, at most 1<<30.
-	// Default 0: a tenth of a second's worth of Rate, at least 1, also after SetRate.
-	Burst int
-	// MaxWait is how long a call that finds no token may wait for one in Run and
-	// Enter. Default 0: it does not wait, and is refused at once.
-	MaxWait time.Duration
-	// Classify judges how calls ended, for Stats and telemetry only. Default
-	// [stability.Classify].
-	Classify stability.Classifier
-	// MeterProvider provides the instruments. Default the global one of
-	// OpenTelemetry.
-	MeterProvider metric.MeterProvider
-}
-
-// Validate returns an error for each field that is not usable, joined by [errors.Join],
-// or nil. [New] panics with it.
-func (c Config) Validate() error {
-	p := check.Of("ratelimit: Config")
-	p.If(!validRate(c.Rate), "Rate", c.Rate, "must be positive and finite")
-	p.If(c.Burst < 0, "Burst", c.Burst, "must not be negative")
-	p.If(c.Burst > maxBurst, "Burst", c.Burst, fmt.Sprintf("must be at most %d", maxBurst))
-	p.If(c.MaxWait < 0, "MaxWait", c.MaxWait, "must not be negative")
-	return p.Err()
-}
-
-func validRate(r float64) bool { return r > 0 && r <= math.MaxFloat64 }
-
-func (c Config) burst() int {
-	if c.Burst > 0 {
-		return c.Burst
-	}
-	return defaultBurst(c.Rate)
-}
-
-// defaultBurst is the burst at a rate for which nobody set one.
-func defaultBurst(perSecond float64) int { return int(max(1, min(perSecond/10, maxBurst))) }
 
 // A Limiter is a [stability.Gate] that lets calls in at a limited rate. A token
 // that a call took is spent, however the call ends; a call that was refused, or
@@ -125,7 +77,8 @@ func New(cfg Config) *Limiter {
 func (l *Limiter) init(s *settings, key string) {
 	l.settings, l.key = s, key
 	l.tally.Sum = s.sum
-	l.bucket.init(l.now(), s.cfg.Rate, s.cfg.burst())
+	cfg := s.live.Config()
+	l.bucket.init(l.now(), cfg.Rate, cfg.burst())
 	l.lender.configure(&l.bucket)
 }
 
@@ -164,7 +117,7 @@ func (l *Limiter) Admit(ctx context.Context) (context.Context, stability.Admissi
 		return ctx, stability.Admission{}, ended.With(ctx, err)
 	}
 	if !l.spend() {
-		if err := l.acquire(ctx, 1, l.cfg.MaxWait); err != nil {
+		if err := l.acquire(ctx, 1, l.live.Config().MaxWait); err != nil {
 			return ctx, stability.Admission{}, err
 		}
 	}
@@ -176,7 +129,7 @@ type releaser Limiter
 
 // Release implements [stability.Releaser].
 func (r *releaser) Release(ctx context.Context, _ int64, err error) error {
-	r.tally.Judge(ctx, r.cfg.Classify, err)
+	r.tally.Judge(ctx, r.live.Config().Classify, err)
 	return err
 }
 
@@ -209,80 +162,6 @@ func (l *Limiter) WaitN(ctx context.Context, n int) error {
 		return nil
 	}
 	return l.acquire(ctx, n, forever)
-}
-
-// SetRate changes how many calls a second are let in from now on. The burst goes with
-// it where neither Config.Burst nor [Limiter.SetBurst] set one. Those who wait keep their
-// places; those who can no longer be served in time, or wait for more tokens than the burst,
-// are refused. It returns an error, and changes nothing, when perSecond is not positive and
-// finite.
-func (l *Limiter) SetRate(perSecond float64) error {
-	if l == nil {
-		return nil
-	}
-	if !validRate(perSecond) {
-		return fmt.Errorf("ratelimit: rate %v is not positive and finite", perSecond)
-	}
-	l.change(func() {
-		l.bucket.setRate(perSecond)
-		if !l.burstSet() {
-			l.bucket.setBurst(defaultBurst(perSecond))
-		}
-	})
-	return nil
-}
-
-// SetBurst changes how many calls are let in at once. Tokens above it are lost;
-// those who wait for more tokens are refused. It returns an error, and changes
-// nothing, when burst is not from 1 to 1<<30.
-func (l *Limiter) SetBurst(burst int) error {
-	if l == nil {
-		return nil
-	}
-	if burst <= 0 || burst > maxBurst {
-		return fmt.Errorf("ratelimit: burst %d is not from 1 to %d", burst, maxBurst)
-	}
-	l.change(func() {
-		l.bucket.setBurst(burst)
-		l.needAlarm().burstSet = true
-	})
-	return nil
-}
-
-// Stats is what a [Limiter] is doing and has done.
-type Stats struct {
-	stability.Calls
-	Rate   float64 // tokens a second
-	Burst  int     // tokens that the bucket holds when full
-	Tokens float64 // tokens that it holds
-	Queued int     // calls waiting
-
-	// Overflowed is how often Get of a [Group] found no room for a key; 0 of a member.
-	Overflowed int64
-}
-
-// Stats returns a reading of the moment. It does not block callers for longer than
-// it takes to read.
-func (l *Limiter) Stats() Stats {
-	if l == nil {
-		return Stats{}
-	}
-	s := l.read()
-	s.Calls = l.tally.Calls()
-	return s
-}
-
-// read is Stats without the counts.
-func (l *Limiter) read() Stats {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.enter()
-	return Stats{
-		Rate:   l.bucket.rate,
-		Burst:  int(l.bucket.burst),
-		Tokens: l.bucket.tokens(),
-		Queued: l.queue.length(),
-	}
 }
 
 // Do is [Limiter.Run] for a function that returns a value. Where the call was

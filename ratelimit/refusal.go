@@ -31,7 +31,7 @@ const (
 )
 
 func (l *Limiter) rejection(retryAfter time.Duration) stability.Rejection {
-	return stability.Rejection{Policy: policy, Name: l.cfg.Name, Key: l.key, Reason: ErrLimited, RetryAfter: retryAfter}
+	return stability.Rejection{Policy: policy, Name: l.name, Key: l.key, Reason: ErrLimited, RetryAfter: retryAfter}
 }
 
 func (l *Limiter) makeRefusal(now, until time.Duration) *refusal {
@@ -42,6 +42,13 @@ func (l *Limiter) makeRefusal(now, until time.Duration) *refusal {
 		until:     until,
 		fresh:     min(until, now+max(left/staleShare, minFresh)),
 	}
+}
+
+// forced is the refusal of a limiter in ModeOpen.
+func (l *Limiter) forced() *stability.Rejection {
+	r := l.rejection(0)
+	r.Reason = errForced
+	return &r
 }
 
 // publish makes a refusal for this call and the next. The caller holds mu.

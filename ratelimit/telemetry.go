@@ -1,23 +1,27 @@
 package ratelimit
 
 import (
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/crumplezone/stability/internal/live"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
 
 // settings is what a limiter, or all members of a Group, share.
 type settings struct {
-	cfg    Config
-	base   time.Time        // what all instants count from
-	sum    *telemetry.Tally // of a Group's members; nil outside a Group
-	group  *Group           // is reported for as long as somebody has a member
-	meter  *telemetry.Meter
-	attrs  metric.MeasurementOption
-	calls  *telemetry.Calls
-	waited metric.Float64Histogram
+	live        live.Value[Config]
+	name        string
+	base        time.Time        // what all instants count from
+	sum         *telemetry.Tally // of a Group's members; nil outside a Group
+	sumObserved atomic.Int64     // of a Group's members
+	group       *Group           // is reported for as long as somebody has a member
+	meter       *telemetry.Meter
+	attrs       metric.MeasurementOption
+	calls       *telemetry.Calls
+	waited      metric.Float64Histogram
 
 	limit      metric.Float64ObservableGauge
 	queueUsage metric.Int64ObservableUpDownCounter
@@ -28,8 +32,8 @@ func newSettings(cfg Config) *settings {
 		panic(err)
 	}
 	m := telemetry.NewMeter(cfg.MeterProvider, policy, cfg.Name)
-	return &settings{
-		cfg:        cfg,
+	s := &settings{
+		name:       cfg.Name,
 		base:       time.Now(),
 		meter:      m,
 		attrs:      m.With(),
@@ -38,6 +42,8 @@ func newSettings(cfg Config) *settings {
 		limit:      m.Gauge("stability.ratelimit.limit", "{call}/s", "Calls a second that are let in over time, of one key."),
 		queueUsage: m.UpDownCounter("stability.ratelimit.queue.usage", "{call}", "Calls waiting for a token."),
 	}
+	s.live.Init(cfg)
+	return s
 }
 
 func (s *settings) observe(o metric.Observer, f Stats) {

@@ -102,9 +102,9 @@ func (s *settings) reconfigure(cfg Config) error {
 		cfg.Name, cfg.MeterProvider = now.Config.Name, now.Config.MeterProvider
 		now.Config = cfg
 		return nil
-	})
+	}, nil)
 }
 
 func (s *settings) setMode(mode stability.Mode) error {
-	return s.live.SetMode(policy, mode, stability.ModeOn, stability.ModeObserve, stability.ModeOff)
+	return s.live.SetMode(policy, mode, nil, stability.ModeOn, stability.ModeObserve, stability.ModeOff)
 }

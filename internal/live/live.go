@@ -5,6 +5,7 @@ package live
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -36,9 +37,10 @@ func (v *Value[C]) Load() *State[C] { return v.state.Load() }
 // Config returns the configuration in force.
 func (v *Value[C]) Config() *C { return &v.state.Load().Config }
 
-// Change puts a State in force that change makes of the present one. One change runs at a
-// time. Where change returns an error, nothing is changed.
-func (v *Value[C]) Change(change func(*State[C]) error) error {
+// Change puts a State in force that change makes of the present one, and calls apply, which may
+// be nil, for what has to follow it. One change runs at a time, to the end of its apply. Where
+// change returns an error, nothing is changed.
+func (v *Value[C]) Change(change func(*State[C]) error, apply func()) error {
 	v.changing.Lock()
 	defer v.changing.Unlock()
 	next := *v.state.Load()
@@ -46,18 +48,19 @@ func (v *Value[C]) Change(change func(*State[C]) error) error {
 		return err
 	}
 	v.state.Store(&next)
+	if apply != nil {
+		apply()
+	}
 	return nil
 }
 
 // SetMode puts a mode in force that is one of those supported.
-func (v *Value[C]) SetMode(policy string, mode stability.Mode, supported ...stability.Mode) error {
-	for _, m := range supported {
-		if m == mode {
-			return v.Change(func(s *State[C]) error {
-				s.Mode = mode
-				return nil
-			})
-		}
+func (v *Value[C]) SetMode(policy string, mode stability.Mode, apply func(), supported ...stability.Mode) error {
+	if !slices.Contains(supported, mode) {
+		return fmt.Errorf("%s: mode %v is none of %v", policy, mode, supported)
 	}
-	return fmt.Errorf("%s: mode %v is none of %v", policy, mode, supported)
+	return v.Change(func(s *State[C]) error {
+		s.Mode = mode
+		return nil
+	}, apply)
 }
