@@ -13,12 +13,10 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
-	"github.com/crumplezone/stability/internal/check"
 	"github.com/crumplezone/stability/internal/ended"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
@@ -39,46 +37,10 @@ var (
 	errQueueFull = fmt.Errorf("%w, and so is its queue", ErrFull)
 	errWaited    = fmt.Errorf("%w: no permit came free within MaxWait", ErrFull)
 	errLongWait  = fmt.Errorf("%w: the wait would be longer than MaxWait", ErrFull)
+	errForced    = fmt.Errorf("%w: every call is refused (mode open)", ErrFull)
 )
 
 const policy = "bulkhead"
-
-// maxLimit is what the word of a Bulkhead has room for.
-const maxLimit = 1<<30 - 1
-
-// Config configures a [Bulkhead]. Limit must be set; the zero value of every other
-// field is valid.
-type Config struct {
-	// Name names the bulkhead in refusals and telemetry. Default "".
-	Name string
-	// Limit is how many calls may run at the same time, from 1 to 1<<30 - 1. No
-	// default.
-	Limit int
-	// Queue is how many more calls may wait for a permit. Default 0: none waits,
-	// and a call that finds no permit is refused at once.
-	Queue int
-	// MaxWait is how long a call may wait in the queue. Default 0: as long as its
-	// context lets it.
-	MaxWait time.Duration
-	// Classify judges how calls ended, for Stats and telemetry only. Default
-	// [stability.Classify].
-	Classify stability.Classifier
-	// MeterProvider provides the instruments. Default the global one of
-	// OpenTelemetry.
-	MeterProvider metric.MeterProvider
-}
-
-// Validate returns all that is not usable, each with the field and its value: the error
-// that [New] panics with.
-func (c Config) Validate() error {
-	p := check.Of("bulkhead: Config")
-	p.If(c.Limit <= 0, "Limit", c.Limit, "must be positive")
-	p.If(c.Limit > maxLimit, "Limit", c.Limit, fmt.Sprintf("must be at most %d", maxLimit))
-	p.If(c.Queue < 0, "Queue", c.Queue, "must not be negative")
-	p.If(c.MaxWait < 0, "MaxWait", c.MaxWait, "must not be negative")
-	p.If(c.MaxWait > 0 && c.Queue == 0, "MaxWait", c.MaxWait, "needs a Config.Queue to wait in")
-	return p.Err()
-}
 
 // A Bulkhead is a [stability.Gate] that lets at most Limit calls run at the same
 // time. A permit belongs to the work: it is held until the call returns (or
@@ -90,7 +52,8 @@ type Bulkhead struct {
 	*settings
 
 	word    atomic.Uint64
-	limit   atomic.Uint32
+	limit   atomic.Uint32 // 0 where the mode is not ModeOn: then no permit is free
+	own     atomic.Uint32 // what SetLimit said; 0: the Config says it
 	shelves shelves
 	marked  atomic.Int32 // how many permits are held by calls with a mark
 
@@ -99,9 +62,10 @@ type Bulkhead struct {
 	queue     queue
 	drain     drain
 	work      work
-	lowered   bool // SetLimit went as low as what was in use, which may be above limit
+	lowered   bool // limit went as low as what was in use, which may be above it
 
-	tally telemetry.Tally // of calls that are not counted with their permit
+	tally    telemetry.Tally // of calls that are not counted with their permit
+	observed atomic.Int64    // calls that found no permit while nothing was refused
 	// Refusals without figures of their own, so that one costs no allocation.
 	full, queueFull, outwaited, noTime stability.Rejection
 }
@@ -140,8 +104,10 @@ func New(cfg Config) *Bulkhead {
 func (b *Bulkhead) init(s *settings, key string) {
 	b.settings = s
 	b.tally.Sum = s.sum
-	b.limit.Store(uint32(s.cfg.Limit)) //nolint:gosec // Validate has seen it.
-	refusal := stability.Rejection{Policy: policy, Name: s.cfg.Name, Key: key, Reason: ErrFull}
+	if s.mode() == stability.ModeOn {
+		b.limit.Store(uint32(s.live.Config().Limit)) //nolint:gosec // Validate has seen it.
+	}
+	refusal := stability.Rejection{Policy: policy, Name: s.name, Key: key, Reason: ErrFull}
 	b.full, b.queueFull, b.outwaited, b.noTime = refusal, refusal, refusal, refusal
 	b.queueFull.Reason, b.outwaited.Reason, b.noTime.Reason = errQueueFull, errWaited, ErrNoTime
 }
@@ -221,8 +187,11 @@ func (b *Bulkhead) acquire(ctx context.Context) (*mark, error) {
 	if uint32(w) < limit/markedFrom && b.word.CompareAndSwap(w, w+1) { //nolint:gosec // Cuts off the count.
 		return nil, nil
 	}
+	if limit == 0 {
+		return b.acquireInMode(ctx)
+	}
 	// Where no shelf was in use since turn was read, word was the truth.
-	if uint32(w) >= limit && b.cfg.Queue == 0 && turn&1 == 0 && b.shelves.turn.Load() == turn && ctx.Value(b) == nil { //nolint:gosec // Cuts off the count.
+	if uint32(w) >= limit && b.live.Config().Queue == 0 && turn&1 == 0 && b.shelves.turn.Load() == turn && ctx.Value(b) == nil { //nolint:gosec // Cuts off the count.
 		return nil, b.reject(ctx, &b.full)
 	}
 	return b.acquireAmongOthers(ctx)
@@ -266,9 +235,9 @@ func (r *releaser) Release(ctx context.Context, _ int64, err error) error {
 
 // settle gives back the permit of a call that ended, and counts the call.
 func (b *Bulkhead) settle(ctx context.Context, err error) {
-	if err != nil || b.cfg.Classify != nil {
+	if classify := b.live.Config().Classify; err != nil || classify != nil {
 		b.release(0)
-		b.tally.Judge(ctx, b.cfg.Classify, err)
+		b.tally.Judge(ctx, classify, err)
 		return
 	}
 	b.release(success)
@@ -311,75 +280,6 @@ func (b *Bulkhead) fold() {
 	if n := b.word.Load() / success; n >= foldAt/success {
 		b.word.Add(-(n * success))
 		b.succeeded += n
-	}
-}
-
-// SetLimit changes how many calls may run at the same time. Below what is in use,
-// nothing is interrupted: no permit is granted until enough have come back. Above,
-// it wakes those who wait. It returns an error, and changes nothing, when limit is
-// not from 1 to 1<<30 - 1.
-func (b *Bulkhead) SetLimit(limit int) error {
-	if b == nil {
-		return nil
-	}
-	if limit <= 0 || limit > maxLimit {
-		return fmt.Errorf("bulkhead: limit %d is not from 1 to %d", limit, maxLimit)
-	}
-	b.mu.Lock()
-	b.reclaim()
-	b.limit.Store(uint32(limit))
-	b.lowered = int(b.word.Load()&permits) >= limit
-	b.unlock(0)
-	return nil
-}
-
-// Stats is what a [Bulkhead] is doing and has done.
-type Stats struct {
-	stability.Calls
-	Limit      int // permits
-	InUse      int // permits in use; above Limit for a while after SetLimit lowered it
-	Queued     int // calls waiting
-	QueueLimit int // calls that may wait
-	// Work is how long half of the calls took at most that succeeded lately or ran out of
-	// time; for one of these, twice the time that it had. 0: unknown, and of a [Group].
-	// Calls are timed where there is a queue and at least an eighth of the permits are in
-	// use, and count for ten seconds or eight times as long as they took.
-	Work time.Duration
-
-	// Overflowed is how often Get of a [Group] found no room for a key; 0 of a member.
-	Overflowed int64
-}
-
-// Stats returns a reading of the moment. It does not block callers for longer than
-// it takes to read.
-func (b *Bulkhead) Stats() Stats {
-	if b == nil {
-		return Stats{}
-	}
-	s := b.now()
-	others := b.tally.Calls()
-	others.Succeeded += s.Succeeded
-	s.Calls = others
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	s.Work = b.work.typical(time.Since(epoch))
-	return s
-}
-
-// now is Stats without what tally counts, and without Work.
-func (b *Bulkhead) now() Stats {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	// Shelves cannot be read at one instant: a permit that wanders from one to the next
-	// would be seen on both, and one that is held all the time on none.
-	b.reclaim()
-	w := b.word.Load()
-	return Stats{
-		Calls:      stability.Calls{Succeeded: int64(b.succeeded + w/success)}, //nolint:gosec // It would take centuries.
-		Limit:      int(b.limit.Load()),
-		InUse:      int(w & permits),
-		Queued:     b.queue.len,
-		QueueLimit: b.cfg.Queue,
 	}
 }
 

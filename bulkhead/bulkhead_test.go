@@ -201,7 +201,16 @@ func TestNothingIsLost(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				if err := b.SetLimit(1 + rand.IntN(highest)); err != nil {
+				var err error
+				switch rand.IntN(4) {
+				case 0:
+					err = b.Reconfigure(bulkhead.Config{Limit: 1 + rand.IntN(highest), Queue: rand.IntN(highest)})
+				case 1:
+					err = b.SetMode(stability.ModeOpen * stability.Mode(rand.IntN(2)))
+				default:
+					err = b.SetLimit(1 + rand.IntN(highest))
+				}
+				if err != nil {
 					t.Error(err)
 				}
 				runtime.Gosched()
@@ -220,6 +229,7 @@ func TestNothingIsLost(t *testing.T) {
 	callers.Wait()
 	close(stop)
 	limits.Wait()
+	require.NoError(t, b.SetMode(stability.ModeOn))
 	stats := b.Stats()
 	require.Equal(t, started.Load(), stats.Started())
 	require.Equal(t, refused.Load(), stats.Rejected)

@@ -64,13 +64,49 @@ func (g *Group) Lookup(key string) (*Bulkhead, bool) {
 	return g.members.Lookup(key)
 }
 
+// Config returns the configuration in force.
+func (g *Group) Config() Config {
+	if g == nil {
+		return Config{}
+	}
+	return *g.live.Config()
+}
+
+// Reconfigure puts another configuration in force for all members, those to come too, as
+// [Bulkhead.Reconfigure] does for one bulkhead. No member is dropped. A limit that SetLimit has
+// given a member stays. Reconfigure takes time by the number of members.
+func (g *Group) Reconfigure(cfg Config) error {
+	if g == nil {
+		return nil
+	}
+	return g.reconfigure(cfg, g.apply)
+}
+
+// SetMode puts a mode in force for all members, as [Bulkhead.SetMode] does for one bulkhead.
+func (g *Group) SetMode(mode stability.Mode) error {
+	if g == nil {
+		return nil
+	}
+	return g.setMode(mode, g.apply)
+}
+
+// apply lets all members follow the configuration in force. One that is made in the meantime
+// begins with it.
+func (g *Group) apply() {
+	for b := range g.members.All() {
+		b.apply()
+	}
+}
+
 // Stats returns the sum of the members' figures, of their limits too: what is in use
 // is to be held against them. The counts are those of forgotten members too.
 func (g *Group) Stats() Stats {
 	if g == nil {
 		return Stats{}
 	}
-	s := Stats{Calls: g.sum.Calls(), Overflowed: g.members.Overflowed()}
+	s := Stats{
+		Calls: g.sum.Calls(), Observed: g.sumObserved.Load(), Mode: g.live.Load().Mode, Overflowed: g.members.Overflowed(),
+	}
 	for b := range g.members.All() {
 		m := b.now()
 		s.Limit += m.Limit
@@ -85,13 +121,14 @@ func (g *Group) Stats() Stats {
 // of each member, and how many were given another.
 func (g *Group) describe() stability.Point {
 	s := g.Stats()
-	s.Limit, s.QueueLimit = g.cfg.Limit, g.cfg.Queue
+	cfg := g.live.Config()
+	s.Limit, s.QueueLimit = cfg.Limit, cfg.Queue
 	p := g.point(s)
 	p.Keys = g.members.Len()
 	p.Figures["overflowed"] = float64(s.Overflowed)
 	changed := 0
 	for b := range g.members.All() {
-		if b.now().Limit != g.cfg.Limit {
+		if b.own.Load() != 0 {
 			changed++
 		}
 	}
@@ -102,5 +139,5 @@ func (g *Group) describe() stability.Point {
 // blank reports whether a new bulkhead would be the same.
 func (b *Bulkhead) blank() bool {
 	s := b.now()
-	return s.InUse == 0 && s.Queued == 0 && s.Limit == b.cfg.Limit
+	return s.InUse == 0 && s.Queued == 0 && b.own.Load() == 0
 }

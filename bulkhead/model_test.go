@@ -337,7 +337,13 @@ func checkModel(rt *rapid.T) {
 				synctest.Wait()
 			}
 			m.limit = to
-			require.NoError(rt, b.SetLimit(m.limit))
+			if rapid.Bool().Draw(rt, "whole") {
+				cfg := b.Config()
+				cfg.Limit = m.limit
+				require.NoError(rt, b.Reconfigure(cfg))
+			} else {
+				require.NoError(rt, b.SetLimit(m.limit))
+			}
 			m.grant()
 		},
 		"wait": func(rt *rapid.T) {

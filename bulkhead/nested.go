@@ -34,10 +34,21 @@ type mark struct {
 	b     *Bulkhead
 	outer *mark // whose permit the call runs under; nil: its own
 	state atomic.Int32
+	// without is not zero where the call runs without any permit. Calls within it are like
+	// any others.
+	without withoutPermit
 
 	measured     bool
 	began, until time.Duration // since epoch, of a call that is measured: its start and its deadline
 }
+
+// withoutPermit says whether a call that holds no permit is counted.
+type withoutPermit uint8
+
+const (
+	uncounted withoutPermit = iota + 1
+	counted
+)
 
 // The state of a mark is how many inner calls run under the permit of its call, and the flag
 // over, which is set when the call itself has ended.
@@ -48,7 +59,7 @@ const forever = math.MaxInt64
 
 // Value returns the mark itself to its bulkhead.
 func (m *mark) Value(key any) any {
-	if key == any(m.b) {
+	if key == any(m.b) && m.without == 0 {
 		return m
 	}
 	return m.Context.Value(key)
@@ -67,7 +78,7 @@ func (b *Bulkhead) mayUseShelves() bool {
 // is free.
 func (b *Bulkhead) acquireMarked(ctx context.Context) *mark {
 	m := &mark{Context: ctx, b: b}
-	if b.cfg.Queue > 0 && b.samples() {
+	if b.live.Config().Queue > 0 && b.samples() {
 		m.until = forever
 		now := time.Since(epoch)
 		if deadline, ok := ctx.Deadline(); ok {
@@ -165,9 +176,16 @@ func (m *mark) Release(ctx context.Context, _ int64, err error) error {
 // settle is Bulkhead.settle for a call that is marked.
 func (m *mark) settle(ctx context.Context, err error) {
 	b := m.b
+	if m.without != 0 {
+		if m.without == counted {
+			b.tally.Judge(ctx, b.live.Config().Classify, err)
+		}
+		return
+	}
+	classify := b.live.Config().Classify
 	last := m.state.Add(over) == over
 	own := last && m.outer == nil
-	plain := own && err == nil && b.cfg.Classify == nil // is counted with the permit
+	plain := own && err == nil && classify == nil // is counted with the permit
 	var back int
 	var count uint64
 	if own {
@@ -191,7 +209,7 @@ func (m *mark) settle(ctx context.Context, err error) {
 		if last && !own {
 			m.outer.leave()
 		}
-		b.tally.Judge(ctx, b.cfg.Classify, err)
+		b.tally.Judge(ctx, classify, err)
 	case b.sum != nil:
 		b.sum.Count(stability.Success)
 	}

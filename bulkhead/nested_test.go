@@ -301,7 +301,11 @@ func TestNothingIsLostWithin(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				if err := b.SetLimit(1 + rand.IntN(highest)*rand.IntN(2)); err != nil {
+				err := b.SetLimit(1 + rand.IntN(highest)*rand.IntN(2))
+				if rand.IntN(4) == 0 {
+					err = b.SetMode([]stability.Mode{stability.ModeOn, stability.ModeObserve, stability.ModeOpen}[rand.IntN(3)])
+				}
+				if err != nil {
 					t.Error(err)
 				}
 				b.Lend()
@@ -319,6 +323,7 @@ func TestNothingIsLostWithin(t *testing.T) {
 	callers.Wait()
 	close(stop)
 	limits.Wait()
+	require.NoError(t, b.SetMode(stability.ModeOn))
 	for b.Stats().InUse > 0 { // inner calls that nobody waited for
 		runtime.Gosched()
 	}

@@ -65,13 +65,18 @@ func (b *Bulkhead) acquireSlow(ctx context.Context) (*mark, error) {
 	defer onhold.Begin(ctx).End()
 
 	b.mu.Lock()
+	if b.limit.Load() == 0 { // the mode was set since the call looked
+		b.mu.Unlock()
+		return b.acquireInMode(ctx)
+	}
+	cfg := b.live.Config()
 	b.reclaim()
-	if b.queue.len == 0 && b.acquireOrFlag() {
+	if b.queue.len == 0 && b.acquireOrFlag(cfg.Queue > 0) {
 		b.marked.Add(1)
 		b.mu.Unlock()
 		return &mark{Context: ctx, b: b}, nil
 	}
-	if r := b.turnAway(s); r != nil {
+	if r := b.turnAway(cfg, s); r != nil {
 		b.rest() // where nobody waits, the flag was set for this call
 		b.mu.Unlock()
 		return nil, b.reject(ctx, r)
@@ -82,7 +87,7 @@ func (b *Bulkhead) acquireSlow(ctx context.Context) (*mark, error) {
 	} else {
 		b.mu.Unlock()
 	}
-	if b.leaves(done, granted) {
+	if b.leaves(cfg.MaxWait, done, granted) {
 		return nil, b.leave(ctx, s)
 	}
 	return b.start(ctx, s)
@@ -96,13 +101,13 @@ type stay struct {
 }
 
 // turnAway returns why a call may not join the queue, or nil. The caller holds mu.
-func (b *Bulkhead) turnAway(s stay) *stability.Rejection {
+func (b *Bulkhead) turnAway(cfg *Config, s stay) *stability.Rejection {
 	switch {
-	case b.cfg.Queue == 0:
+	case cfg.Queue == 0:
 		return &b.full
-	case b.queue.len >= b.cfg.Queue:
+	case b.queue.len >= cfg.Queue:
 		return &b.queueFull
-	case s.had == forever && b.cfg.MaxWait == 0:
+	case s.had == forever && cfg.MaxWait == 0:
 		return nil
 	}
 	wait := b.drain.estimate(b.queue.len + 1)
@@ -119,7 +124,7 @@ func (b *Bulkhead) turnAway(s stay) *stability.Rejection {
 	switch {
 	case wait > s.had, b.work.costs(wait, s.had, s.began, false):
 		reason = ErrNoTime
-	case b.cfg.MaxWait > 0 && wait > b.cfg.MaxWait:
+	case cfg.MaxWait > 0 && wait > cfg.MaxWait:
 		reason = errLongWait
 	default:
 		return nil
@@ -151,6 +156,9 @@ func (b *Bulkhead) start(ctx context.Context, s stay) (*mark, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, b.reject(ctx, b.refusal(ended.With(ctx, err)))
 	}
+	if b.mode() == stability.ModeOpen {
+		return nil, b.reject(ctx, b.forced())
+	}
 	if s.had != forever {
 		b.mu.Lock()
 		strict := b.queue.len > 0 && b.drain.granted >= strictAfter*int(b.limit.Load())
@@ -179,14 +187,14 @@ func (b *Bulkhead) leave(ctx context.Context, s stay) error {
 // look at the queue. It is one compare-and-swap against those of releases: a
 // release before it leaves a permit to take, a release after it sees the flag. The
 // caller holds mu, and the queue is empty, so that the flag is not set.
-func (b *Bulkhead) acquireOrFlag() bool {
+func (b *Bulkhead) acquireOrFlag(mayWait bool) bool {
 	for {
 		w := b.word.Load()
 		if uint32(w) < b.limit.Load() { //nolint:gosec // Cuts off the count.
 			if b.word.CompareAndSwap(w, w+1) {
 				return true
 			}
-		} else if b.cfg.Queue == 0 || b.word.CompareAndSwap(w, w|waiting) {
+		} else if !mayWait || b.word.CompareAndSwap(w, w|waiting) {
 			return false
 		}
 	}
@@ -194,10 +202,10 @@ func (b *Bulkhead) acquireOrFlag() bool {
 
 // leaves reports, when a permit was granted or the call's time is over, whether the
 // call has left the queue without one.
-func (b *Bulkhead) leaves(done <-chan struct{}, granted <-chan struct{}) bool {
+func (b *Bulkhead) leaves(maxWait time.Duration, done <-chan struct{}, granted <-chan struct{}) bool {
 	switch {
-	case b.cfg.MaxWait > 0:
-		over := time.NewTimer(b.cfg.MaxWait)
+	case maxWait > 0:
+		over := time.NewTimer(maxWait)
 		defer over.Stop()
 		select {
 		case <-granted:
@@ -253,6 +261,9 @@ func (b *Bulkhead) grant(back int) (n int, granted chan<- struct{}) {
 		// whose releases come here again.
 		inUse := int(b.word.Load()&permits) - back //nolint:gosec // It has no more bits.
 		n = max(min(int(b.limit.Load())-inUse, b.queue.len), 0)
+		if b.limit.Load() == 0 { // nobody waits in this mode: all are let in, or told so when they start
+			n = b.queue.len
+		}
 		if n == 0 && b.stuck(inUse) {
 			n = 1
 		}

@@ -2,22 +2,26 @@ package bulkhead
 
 import (
 	"fmt"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/live"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
 
 // settings is what a bulkhead, or all members of a Group, share.
 type settings struct {
-	cfg    Config
-	sum    *telemetry.Tally // of a Group's members; nil outside a Group
-	group  *Group           // is reported for as long as somebody has a member
-	meter  *telemetry.Meter
-	attrs  metric.MeasurementOption
-	calls  *telemetry.Calls
-	waited metric.Float64Histogram
+	live        live.Value[Config]
+	name        string
+	sum         *telemetry.Tally // of a Group's members; nil outside a Group
+	sumObserved atomic.Int64     // of a Group's members
+	group       *Group           // is reported for as long as somebody has a member
+	meter       *telemetry.Meter
+	attrs       metric.MeasurementOption
+	calls       *telemetry.Calls
+	waited      metric.Float64Histogram
 
 	usage, limits, queueUsage, queueLimits metric.Int64ObservableUpDownCounter
 }
@@ -27,8 +31,8 @@ func newSettings(cfg Config) *settings {
 		panic(err)
 	}
 	m := telemetry.NewMeter(cfg.MeterProvider, policy, cfg.Name)
-	return &settings{
-		cfg:         cfg,
+	s := &settings{
+		name:        cfg.Name,
 		meter:       m,
 		attrs:       m.With(),
 		calls:       m.Calls("_OTHER", "bulkhead_rejected"),
@@ -38,6 +42,8 @@ func newSettings(cfg Config) *settings {
 		queueUsage:  m.UpDownCounter("stability.bulkhead.queue.usage", "{call}", "Calls waiting for a permit."),
 		queueLimits: m.UpDownCounter("stability.bulkhead.queue.limit", "{call}", "Calls that may wait for a permit."),
 	}
+	s.live.Init(cfg)
+	return s
 }
 
 func (s *settings) observe(o metric.Observer, f Stats) {
@@ -58,8 +64,8 @@ func (s *settings) point(f Stats) stability.Point {
 	if f.QueueLimit > 0 {
 		p.Limits["queue"] = fmt.Sprint(f.QueueLimit)
 	}
-	if s.cfg.MaxWait > 0 {
-		p.Limits["max_wait"] = s.cfg.MaxWait.String()
+	if wait := s.live.Config().MaxWait; wait > 0 {
+		p.Limits["max_wait"] = wait.String()
 	}
 	return p
 }

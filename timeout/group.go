@@ -27,7 +27,7 @@ type Group struct {
 func NewGroup(cfg Config, keys stability.Keys) *Group {
 	check.Group(policy, cfg.Validate(), keys)
 	s := newSettings(cfg)
-	s.sum, s.sumExceeded, s.sumObserved = new(telemetry.Tally), new(stripe.Counter), new(stripe.Counter)
+	s.sum, s.sumExceeded = new(telemetry.Tally), new(stripe.Counter)
 	g := &Group{settings: s}
 	s.group = g
 	g.members = keyed.New(keys, keyed.Members[Timeout]{

@@ -1,6 +1,8 @@
 package timeout
 
 import (
+	"sync/atomic"
+
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability/internal/live"
@@ -18,7 +20,7 @@ type settings struct {
 	sum         *telemetry.Tally // of a Group's members, as in Timeout; nil outside a Group
 	group       *Group           // is reported for as long as somebody has a member
 	sumExceeded *stripe.Counter
-	sumObserved *stripe.Counter
+	sumObserved atomic.Int64
 	meter       *telemetry.Meter
 	attrs       metric.MeasurementOption
 	calls       *telemetry.Calls

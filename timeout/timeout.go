@@ -48,7 +48,7 @@ type Timeout struct {
 
 	tally    telemetry.Tally // without the exceeded
 	exceeded stripe.Counter  // failures
-	observed stripe.Counter  // calls that took longer while nothing was bounded
+	observed atomic.Int64    // calls that took longer while nothing was bounded
 }
 
 // New returns a timeout. It panics with the error of [Config.Validate] when cfg is
@@ -147,9 +147,7 @@ type observed Timeout
 func (o *observed) Release(ctx context.Context, deadline int64, err error) error {
 	if int64(time.Since(epoch)) > deadline {
 		o.observed.Add(1)
-		if o.sumObserved != nil {
-			o.sumObserved.Add(1)
-		}
+		o.sumObserved.Add(1)
 	}
 	o.tally.Judge(ctx, o.live.Config().Classify, err)
 	return err
