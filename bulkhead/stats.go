@@ -20,7 +20,7 @@ type Stats struct {
 	Work time.Duration
 	// Observed is how many calls found no permit while nothing was refused.
 	Observed int64
-	Mode     stability.Mode
+	Mode     stability.Mode // in force
 
 	// Overflowed is how often Get of a [Group] found no room for a key; 0 of a member.
 	Overflowed int64

@@ -11,7 +11,7 @@ type Stats struct {
 	Queued int     // calls waiting
 	// Observed is how many calls found no token while nothing was refused.
 	Observed int64
-	Mode     stability.Mode
+	Mode     stability.Mode // in force
 
 	// Overflowed is how often Get of a [Group] found no room for a key; 0 of a member.
 	Overflowed int64

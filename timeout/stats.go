@@ -9,10 +9,10 @@ import (
 // Stats is what a [Timeout] is doing and has done.
 type Stats struct {
 	stability.Calls
-	Exceeded int64         // of those that failed, how many did so after the policy's deadline
-	Observed int64         // calls that took longer than After while nothing was bounded
-	After    time.Duration // how long a call may take
-	Mode     stability.Mode
+	Exceeded int64          // of those that failed, how many did so after the policy's deadline
+	Observed int64          // calls that took longer than After while nothing was bounded
+	After    time.Duration  // how long a call may take
+	Mode     stability.Mode // in force
 
 	// Overflowed is how often Get of a [Group] found no room for a key; 0 of a member.
 	Overflowed int64

@@ -17,8 +17,8 @@ var ErrMember = errors.New("a member of a Group is changed through its Group")
 
 // A State is a configuration in force, which nobody changes any more.
 type State[C any] struct {
-	Config C
-	Mode   stability.Mode
+	Config C              // with the Name that the policy was made with
+	Mode   stability.Mode // as SetMode was told; Config may say Observe besides
 }
 
 // A Value is the State in force. Load may be called by any number of goroutines, and
