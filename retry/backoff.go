@@ -13,19 +13,19 @@ import (
 // Of what was asked for, the jitter gets a share: clients that were told the same would
 // come back within a backoff of one another, which is nothing beside the wait. That share,
 // and the backoff beside it, are cut to half of the time that the call has left then.
-func (r *Retry) pause(attempt int, asked, left time.Duration) time.Duration {
-	longest := longestPause(r.cfg.Base, r.cfg.Max, attempt)
+func (c *Config) pause(attempt int, asked, left time.Duration) time.Duration {
+	longest := longestPause(c.Base, c.Max, attempt)
 	if asked > 0 {
 		spread := longest + min(asked/spreadShare, forever-longest)
 		if left < forever {
 			longest = max(min(spread, (left-asked)/2), 0)
 		} else {
-			longest = max(longest, min(spread, r.cfg.MaxPushback-asked))
+			longest = max(longest, min(spread, c.MaxPushback-asked))
 		}
 	}
 	var d time.Duration
-	if r.cfg.Jitter != nil {
-		d = min(max(r.cfg.Jitter(longest), 0), longest)
+	if c.Jitter != nil {
+		d = min(max(c.Jitter(longest), 0), longest)
 	} else {
 		d = time.Duration(rand.Uint64N(uint64(longest) + 1)) //nolint:gosec // longest is not negative, and d not above it.
 	}

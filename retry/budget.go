@@ -2,6 +2,7 @@ package retry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/crumplezone/stability/internal/attempts"
 	"github.com/crumplezone/stability/internal/check"
 	"github.com/crumplezone/stability/internal/keyed"
+	"github.com/crumplezone/stability/internal/live"
 	"github.com/crumplezone/stability/internal/window"
 )
 
@@ -95,13 +97,13 @@ const (
 // goroutines, and none blocks for longer than a reading takes.
 type Budget struct {
 	key     func(context.Context) string
-	members *keyed.Map[Budget] // nil: there is no key
-	name    string             // the key of a member
+	members *keyed.Map[Budget]        // nil: there is no key
+	live    *live.Value[BudgetConfig] // nil of a member, and of an unlimited one
+	name    string                    // the key of a member
 
-	unlimited bool
-	ratio     float64
-	floor     float64
-	account   account
+	unlimited    bool
+	ratio, floor float64 // guarded by the account's lock
+	account      account
 	// total is what a member's floor is paid out of; nil: the floor is the budget's own.
 	total *Budget
 }
@@ -156,7 +158,8 @@ func NewBudget(cfg BudgetConfig) *Budget {
 		panic(err)
 	}
 	cfg = cfg.withDefaults()
-	b := new(Budget)
+	b := &Budget{live: new(live.Value[BudgetConfig])}
+	b.live.Init(cfg)
 	b.init(cfg)
 	if cfg.Key != nil {
 		b.key = cfg.Key
@@ -164,9 +167,12 @@ func NewBudget(cfg BudgetConfig) *Budget {
 		total.init(BudgetConfig{MinPerSecond: cfg.TotalMinPerSecond, Window: cfg.Window})
 		b.total = total
 		b.members = keyed.New(cfg.Keys, keyed.Members[Budget]{
-			Create: func(b *Budget, key string, _ bool) { b.init(cfg); b.name, b.total = key, total },
-			Key:    func(b *Budget) string { return b.name },
-			Blank:  (*Budget).blank,
+			Create: func(member *Budget, key string, _ bool) {
+				member.init(*b.live.Config())
+				member.name, member.total = key, total
+			},
+			Key:   func(b *Budget) string { return b.name },
+			Blank: (*Budget).blank,
 		})
 	}
 	return b
@@ -189,8 +195,76 @@ func (c BudgetConfig) withDefaults() BudgetConfig {
 }
 
 func (b *Budget) init(cfg BudgetConfig) {
-	b.ratio, b.floor = cfg.Ratio, cfg.MinPerSecond*cfg.Window.Seconds()
+	b.ratio, b.floor = cfg.Ratio, cfg.floor()
 	b.account.Init((cfg.Window-1)/slots+1, &b.account)
+}
+
+// Config returns the configuration in force, with its defaults; of an [Unlimited] budget and
+// of that of a key, the zero BudgetConfig.
+func (b *Budget) Config() BudgetConfig {
+	if b == nil || b.live == nil {
+		return BudgetConfig{}
+	}
+	cfg := *b.live.Config()
+	if cfg.Key == nil {
+		cfg.TotalMinPerSecond = 0
+	}
+	return cfg
+}
+
+// Reconfigure puts another Ratio, MinPerSecond and TotalMinPerSecond in force, for the budgets
+// of all keys and those to come. What calls have earned, and what was spent, counts on. Window
+// must be as it was; Key and Keys stay as they were. An unusable cfg changes nothing, and
+// Reconfigure returns an error. The budget of a key is changed through the Budget that it is of;
+// one that is [Unlimited] stays so.
+func (b *Budget) Reconfigure(cfg BudgetConfig) error {
+	if b == nil || b.unlimited {
+		return nil
+	}
+	if b.live == nil {
+		return errors.New("retry: the budget of a key is changed through the Budget that it is of")
+	}
+	if b.key != nil {
+		cfg.Key = b.key
+	}
+	cfg.Keys = stability.Keys{}
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	cfg = cfg.withDefaults()
+	return b.live.Change(func(now *live.State[BudgetConfig]) error {
+		if cfg.Window != now.Config.Window {
+			return fmt.Errorf("retry: BudgetConfig.Window (%v) must stay as it is (%v)", cfg.Window, now.Config.Window)
+		}
+		cfg.Key, cfg.Keys = now.Config.Key, now.Config.Keys
+		now.Config = cfg
+		return nil
+	}, func() {
+		cfg := b.live.Config()
+		b.set(cfg.Ratio, cfg.floor())
+		if b.members == nil {
+			return
+		}
+		b.total.set(0, cfg.TotalMinPerSecond*cfg.Window.Seconds())
+		for member := range b.members.All() {
+			member.set(cfg.Ratio, cfg.floor())
+		}
+	})
+}
+
+// floor returns how many retries a window pays for without calls.
+func (c *BudgetConfig) floor() float64 { return c.MinPerSecond * c.Window.Seconds() }
+
+func (b *Budget) set(ratio, floor float64) {
+	b.account.Lock()
+	defer b.account.Unlock()
+	b.ratio, b.floor = ratio, floor
+}
+
+func (b *Budget) minimum() float64 {
+	b.account.Lock()
+	defer b.account.Unlock()
+	return b.floor
 }
 
 // Unlimited returns a budget that pays for everything: for tests, and for calls
@@ -334,9 +408,9 @@ func (b *Budget) Stats() BudgetStats {
 			s := member.Stats()
 			sum.Limit += s.Limit
 			sum.Spent += s.Spent
-			floors += member.floor
+			floors += member.minimum()
 		}
-		sum.Limit -= int64(max(floors-b.total.floor, 0)) // of the floors, so much is there for all
+		sum.Limit -= int64(max(floors-b.total.minimum(), 0)) // of the floors, so much is there for all
 		return sum
 	}
 	if b.unlimited {

@@ -30,19 +30,18 @@ func FuzzPause(f *testing.F) {
 
 		for _, j := range []func(time.Duration) time.Duration{nil, func(time.Duration) time.Duration { return time.Duration(jitter) }} {
 			cfg.Jitter = j
-			r := &Retry{cfg: cfg}
-			own := r.pause(attempt, 0, forever)
+			own := cfg.pause(attempt, 0, forever)
 			require.GreaterOrEqual(t, own, time.Duration(0))
 			require.LessOrEqual(t, own, cfg.Max)
 			asked := time.Duration(asked)
-			told := r.pause(attempt, asked, forever)
+			told := cfg.pause(attempt, asked, forever)
 			require.GreaterOrEqual(t, told, asked, "what was asked for is a floor")
 			if asked < (forever-got)/2 {
 				require.LessOrEqual(t, told, asked+got+asked/2)
 				require.LessOrEqual(t, told, max(asked+got, cfg.MaxPushback))
 			}
 			left := time.Duration(jitter)
-			if told := r.pause(attempt, asked, left); asked > 0 && asked < left && left < forever {
+			if told := cfg.pause(attempt, asked, left); asked > 0 && asked < left && left < forever {
 				require.LessOrEqual(t, told, asked+(left-asked)/2, "with time left for the attempt")
 				require.GreaterOrEqual(t, told, asked)
 			}
@@ -54,11 +53,11 @@ func FuzzPause(f *testing.F) {
 //
 // Contract: 27
 func TestPauseIsFullyJittered(t *testing.T) {
-	r := &Retry{cfg: Config{Base: 99, Max: 99}}
+	cfg := Config{Base: 99, Max: 99}
 	const draws = 100_000
 	var counts [100]int
 	for range draws {
-		counts[r.pause(1, 0, forever)]++
+		counts[cfg.pause(1, 0, forever)]++
 	}
 	// χ² with 99 degrees of freedom: above 190 less than once in ten million.
 	chi := 0.0

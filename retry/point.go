@@ -9,14 +9,14 @@ import (
 
 // point is what a retry is listed as among the points of a process.
 func (r *Retry) point() stability.Point {
-	s := r.Stats()
+	s, cfg := r.Stats(), r.live.Config()
 	p := stability.Point{
 		Limits: map[string]string{
-			"attempts": strconv.Itoa(r.cfg.Attempts),
-			"base":     r.cfg.Base.String(),
-			"max":      r.cfg.Max.String(),
+			"attempts": strconv.Itoa(cfg.Attempts),
+			"base":     cfg.Base.String(),
+			"max":      cfg.Max.String(),
 
-			"max_pushback": r.cfg.MaxPushback.String(),
+			"max_pushback": cfg.MaxPushback.String(),
 			"budget":       "unlimited",
 		},
 		Calls: s.Calls,

@@ -23,8 +23,8 @@ import (
 
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/internal/attempts"
-	"github.com/crumplezone/stability/internal/check"
 	"github.com/crumplezone/stability/internal/ended"
+	"github.com/crumplezone/stability/internal/live"
 	"github.com/crumplezone/stability/internal/refusal"
 	"github.com/crumplezone/stability/internal/stripe"
 	"github.com/crumplezone/stability/internal/telemetry"
@@ -48,93 +48,15 @@ var (
 
 const policy = "retry"
 
-// Config configures a [Retry]. The zero value is valid.
-type Config struct {
-	// Name names the policy in errors and telemetry. Default "".
-	Name string
-	// Attempts is how often a call is made at the most, the first time included.
-	// 1 retries nothing. Default 3.
-	Attempts int
-	// Base is the longest pause before the second attempt. It doubles with each
-	// further attempt. Default 50ms, or Max where that is shorter: long enough for
-	// a connection to be made anew, too short for a person to notice.
-	Base time.Duration
-	// Max is what the longest pause grows to. Default 2s, or Base where that is longer.
-	Max time.Duration
-	// MaxPushback is the longest pause that the dependency may ask for where the
-	// call's ctx has no deadline; a call that is asked for more is given up, and what is
-	// added to spread those who were told the same stays within it. Where there is a
-	// deadline, that is the bound. Default 1m.
-	MaxPushback time.Duration
-	// Jitter returns the pause, given the longest; what lies outside of 0 to
-	// longest is cut off. Where the dependency asked for a pause, Jitter returns what is
-	// added to it. It may be called by many goroutines at once. Default: any pause from 0
-	// to longest is as likely as another (full jitter).
-	Jitter func(longest time.Duration) time.Duration
-	// Budget pays for the retries. It may be shared with other policies, and with
-	// hedges. Default a budget of the policy's own, as [NewBudget] makes it from
-	// the zero BudgetConfig; [Unlimited] for none.
-	Budget *Budget
-	// Retryable reports whether an attempt that failed with err may be made again.
-	// It is not asked about what is never retried; see [Retry.Run]. It may be
-	// called by many goroutines at once. Default: every error is retryable.
-	Retryable func(err error) bool
-	// OnRetry is called when an attempt has failed with err and another one is to
-	// be made after the pause: to give back what the failed one still holds, or to
-	// tell somebody. ctx is that of the failed attempt. It runs on the caller's
-	// goroutine, and what it takes of the pause is not waited for once more. It may
-	// be called by many goroutines at once. Default: nothing is called.
-	OnRetry func(ctx context.Context, err error, pause time.Duration)
-	// Classify judges how calls ended, all attempts taken together, for Stats and
-	// telemetry only. Default [stability.Classify].
-	Classify stability.Classifier
-	// MeterProvider provides the instruments. Default the global one of
-	// OpenTelemetry.
-	MeterProvider metric.MeterProvider
-}
-
-// Validate returns an error for each field that is not usable, joined by [errors.Join],
-// or nil. [New] panics with it.
-func (c Config) Validate() error {
-	p := check.Of("retry: Config")
-	p.If(c.Attempts < 0, "Attempts", c.Attempts, "must not be negative")
-	p.If(c.Base < 0, "Base", c.Base, "must not be negative")
-	p.If(c.Max < 0, "Max", c.Max, "must not be negative")
-	p.If(c.Max > 0 && c.Base > c.Max, "Base", c.Base, fmt.Sprintf("must not be longer than Config.Max (%v)", c.Max))
-	p.If(c.MaxPushback < 0, "MaxPushback", c.MaxPushback, "must not be negative")
-	return p.Err()
-}
-
-func (c Config) withDefaults() Config {
-	if c.Attempts == 0 {
-		c.Attempts = 3
-	}
-	base, limit := c.Base, c.Max
-	if base == 0 {
-		c.Base = 50 * time.Millisecond
-		if limit > 0 {
-			c.Base = min(c.Base, limit)
-		}
-	}
-	if limit == 0 {
-		c.Max = max(2*time.Second, base)
-	}
-	if c.MaxPushback == 0 {
-		c.MaxPushback = time.Minute
-	}
-	if c.Budget == nil {
-		c.Budget = NewBudget(BudgetConfig{})
-	}
-	return c
-}
-
 // A Retry is a [stability.Policy] that makes failed calls again. It is no Gate: a
 // call that outlives its function cannot be made again.
 //
 // A nil *Retry makes every call once. All methods may be called by any number of
 // goroutines.
 type Retry struct {
-	cfg         Config
+	live        live.Value[Config] // with the defaults, and a Budget
+	name        string
+	own         *Budget // in place of a Config.Budget; made when it is needed first
 	instruments instruments
 
 	tally   telemetry.Tally
@@ -149,8 +71,8 @@ func New(cfg Config) *Retry {
 	if err := cfg.Validate(); err != nil {
 		panic(err)
 	}
-	cfg = cfg.withDefaults()
-	r := &Retry{cfg: cfg, instruments: newInstruments(cfg)}
+	r := &Retry{name: cfg.Name, instruments: newInstruments(cfg)}
+	r.live.Init(r.complete(cfg))
 	telemetry.Observe(r.instruments.meter, r, func(r *Retry, o metric.Observer) { r.instruments.observe(o, r.Stats()) })
 	telemetry.Register(r.instruments.meter, r, (*Retry).point)
 	return r
@@ -188,14 +110,15 @@ func (r *Retry) Run(ctx context.Context, fn func(context.Context) error) error {
 	if r == nil {
 		return fn(ctx)
 	}
-	first, nested, err := r.begin(ctx)
+	now := r.live.Load()
+	first, nested, err := r.begin(ctx, now)
 	if err != nil {
 		return err
 	}
 	// The loop of Around once more: through a Policy fn would escape, and with it
 	// every caller's closure.
 	var c call
-	c.retry, c.caller, c.ctx, c.attempt, c.nested = r, ctx, first, 1, nested
+	c.retry, c.cfg, c.caller, c.ctx, c.attempt, c.nested = r, &now.Config, ctx, first, 1, nested
 	defer c.unwind()
 	for {
 		if err, again := c.ended(fn(c.ctx)); !again {
@@ -214,12 +137,13 @@ func (r *Retry) Around(ctx context.Context, inner stability.Policy, fn func(cont
 	if r == nil {
 		return inner.Run(ctx, fn)
 	}
-	first, nested, err := r.begin(ctx)
+	now := r.live.Load()
+	first, nested, err := r.begin(ctx, now)
 	if err != nil {
 		return err
 	}
 	var c call
-	c.retry, c.caller, c.ctx, c.attempt, c.nested = r, ctx, first, 1, nested
+	c.retry, c.cfg, c.caller, c.ctx, c.attempt, c.nested = r, &now.Config, ctx, first, 1, nested
 	defer c.unwind()
 	for {
 		if err, again := c.ended(inner.Run(c.ctx, fn)); !again {
@@ -231,6 +155,7 @@ func (r *Retry) Around(ctx context.Context, inner stability.Policy, fn func(cont
 // A call is the attempts at one call.
 type call struct {
 	retry  *Retry
+	cfg    *Config         // as it was when the call began
 	caller context.Context // what the caller gave
 	ctx    context.Context // of the present attempt
 	// attempt is the number of the present attempt.
@@ -241,15 +166,18 @@ type call struct {
 	over   bool
 }
 
-// begin returns the context of the first attempt, and whether an outer Retry decides
-// about others.
-func (r *Retry) begin(ctx context.Context) (first context.Context, nested bool, err error) {
+// begin returns the context of the first attempt, and whether others are not this Retry's to
+// make: an outer one decides about them, or nobody.
+func (r *Retry) begin(ctx context.Context, now *live.State[Config]) (first context.Context, nested bool, err error) {
 	if err := ended.Err(ctx); err != nil {
 		return nil, false, err
 	}
+	if now.Mode == stability.ModeOff {
+		return ctx, true, nil
+	}
 	outer := attempts.Of(ctx)
 	nested = outer.Number() > 0
-	budget := r.cfg.Budget.For(ctx)
+	budget := now.Config.Budget.For(ctx)
 	if earned := budget.earn(outer); earned || !nested {
 		m := attempts.New(ctx)
 		m.Attempt, m.Budget, m.Own = max(1, outer.Number()), budget, !nested || outer.IsOwn()
@@ -269,7 +197,7 @@ func (c *call) ended(err error) (_ error, again bool) {
 		err = gaveUp
 	}
 	c.over = true // before a Classify that panics
-	c.retry.tally.Judge(c.caller, c.retry.cfg.Classify, err)
+	c.retry.tally.Judge(c.caller, c.cfg.Classify, err)
 	return err, false
 }
 
@@ -299,7 +227,7 @@ func (c *call) next(err error) error {
 	if over != nil && errors.Is(err, over) {
 		return ended.With(c.caller, err)
 	}
-	if over == nil && r.cfg.Retryable != nil && !r.cfg.Retryable(err) {
+	if over == nil && c.cfg.Retryable != nil && !c.cfg.Retryable(err) {
 		return err
 	}
 	if len(c.errs) == maxErrors {
@@ -309,7 +237,7 @@ func (c *call) next(err error) error {
 	if over != nil {
 		return c.giveUp(ended.With(c.caller, over))
 	}
-	if c.attempt >= r.cfg.Attempts {
+	if c.attempt >= c.cfg.Attempts {
 		return c.giveUp(ErrExhausted)
 	}
 	asked, left := stability.RetryAfter(err), forever
@@ -318,14 +246,14 @@ func (c *call) next(err error) error {
 	if limited {
 		left = deadline.Sub(now)
 	}
-	pause := r.pause(c.attempt, asked, left)
+	pause := c.cfg.pause(c.attempt, asked, left)
 	resume := now.Add(pause)
 	if limited && !resume.Before(deadline) {
 		return c.giveUp(ErrDeadline)
-	} else if !limited && asked > r.cfg.MaxPushback {
+	} else if !limited && asked > c.cfg.MaxPushback {
 		return c.giveUp(ErrPushback)
 	}
-	budget := r.cfg.Budget.For(c.caller)
+	budget := c.cfg.Budget.For(c.caller)
 	paid, ok := budget.spend()
 	if !ok {
 		return c.giveUp(ErrBudget)
@@ -353,7 +281,7 @@ func (c *call) giveUp(reason error) error {
 	case typeRefused:
 		c.retry.refused.Add(1)
 	}
-	return &Error{Name: c.retry.cfg.Name, Reason: reason, Attempts: c.attempt, Errors: c.errs}
+	return &Error{Name: c.retry.name, Reason: reason, Attempts: c.attempt, Errors: c.errs}
 }
 
 // pause returns nil at the time to resume, or the error of the caller's context
@@ -365,8 +293,8 @@ func (c *call) pause(err error, pause time.Duration, resume time.Time, budget *B
 			budget.refund(paid)
 		}
 	}()
-	if c.retry.cfg.OnRetry != nil {
-		c.retry.cfg.OnRetry(c.ctx, err, pause)
+	if c.cfg.OnRetry != nil {
+		c.cfg.OnRetry(c.ctx, err, pause)
 	}
 	gone = sleep(c.caller, time.Until(resume))
 	over = true
@@ -386,52 +314,20 @@ func sleep(ctx context.Context, d time.Duration) error {
 	return ended.Err(ctx)
 }
 
-// Stats is what a [Retry] has done.
-type Stats struct {
-	stability.Calls // one for each call, however many attempts it took; none is Rejected
-	// Attempts is how many attempts were made, the first of each call included. The
-	// first counts when the call has ended, a further one when it starts.
-	Attempts   int64
-	Exhausted  int64 // calls given up with ErrExhausted
-	OverBudget int64 // calls given up with ErrBudget
-	OutOfTime  int64 // calls given up with ErrDeadline, or because their deadline had passed
-	PushedBack int64 // calls given up with ErrPushback
-	Refused    int64 // calls given up with ErrRefused
-	// Budget is the budget that pays, with all that share it.
-	Budget BudgetStats
-}
-
-// Stats returns a reading of the moment.
-func (r *Retry) Stats() Stats {
-	if r == nil {
-		return Stats{}
-	}
-	calls := r.tally.Calls()
-	return Stats{
-		Calls:      calls,
-		Attempts:   calls.Started() + r.retries.Load(),
-		Exhausted:  r.exhausted.Load(),
-		OverBudget: r.overBudget.Load(),
-		OutOfTime:  r.outOfTime.Load(),
-		PushedBack: r.pushedBack.Load(),
-		Refused:    r.refused.Load(),
-		Budget:     r.cfg.Budget.Stats(),
-	}
-}
-
 // Do is [Retry.Run] for a function that returns a value. It returns the value of
 // the last attempt; those of attempts before it are dropped.
 func Do[T any](ctx context.Context, r *Retry, fn func(context.Context) (T, error)) (T, error) {
 	if r == nil {
 		return fn(ctx)
 	}
-	first, nested, err := r.begin(ctx)
+	now := r.live.Load()
+	first, nested, err := r.begin(ctx, now)
 	if err != nil {
 		var zero T
 		return zero, err
 	}
 	var c call
-	c.retry, c.caller, c.ctx, c.attempt, c.nested = r, ctx, first, 1, nested
+	c.retry, c.cfg, c.caller, c.ctx, c.attempt, c.nested = r, &now.Config, ctx, first, 1, nested
 	defer c.unwind()
 	for {
 		v, err := fn(c.ctx)

@@ -55,7 +55,7 @@ func (i *instruments) observe(o metric.Observer, s Stats) {
 
 // event puts a retry on the caller's span.
 func (r *Retry) event(ctx context.Context, attempt int, pause time.Duration) {
-	telemetry.Event(ctx, "stability.retry", policy, r.cfg.Name, func() []attribute.KeyValue {
+	telemetry.Event(ctx, "stability.retry", policy, r.name, func() []attribute.KeyValue {
 		return []attribute.KeyValue{
 			attribute.Int("stability.retry.attempt", attempt),
 			attribute.Float64("stability.retry.pause", pause.Seconds()),

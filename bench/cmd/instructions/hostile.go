@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/breaker"
@@ -47,7 +48,12 @@ func hostile() []path {
 		}, 5, 1.25},
 		// The memory of a hundred thousand keys is in no cache, which instructions do not show.
 		{"group of #, a new key for one that is idle", keys, func(n int) func() {
-			return newKeys(groupOf(n, func(*breaker.Breaker) {}), n)
+			g := groupOf(n, func(*breaker.Breaker) {})
+			call := newKeys(g, n)
+			for range n { // until all are such that came like this
+				call()
+			}
+			return call
 		}, 5, 2},
 		{"group of # in use, a new key", keys, func(n int) func() {
 			return newKeys(groupOf(n, (*breaker.Breaker).ForceOpen), n)
@@ -101,7 +107,8 @@ func givesUp(wait func(context.Context)) func() {
 
 // groupOf returns a full group of n members, each of which has been used.
 func groupOf(n int, use func(*breaker.Breaker)) *breaker.Group {
-	g := breaker.NewGroup(breaker.Config{}, stability.Keys{Max: n})
+	// The hand that looks for members to forget goes by the time, which is another one each run.
+	g := breaker.NewGroup(breaker.Config{}, stability.Keys{Max: n, IdleFor: 10_000 * time.Hour})
 	for i := range n {
 		use(g.Get(strconv.Itoa(i)))
 	}
@@ -110,9 +117,9 @@ func groupOf(n int, use func(*breaker.Breaker)) *breaker.Group {
 
 // newKeys returns a call that asks g for a key that it was never asked for.
 func newKeys(g *breaker.Group, n int) func() {
-	ctx, next := context.Background(), n
+	next := n
 	return func() {
 		next++
-		_ = g.Get(strconv.Itoa(next)).Run(ctx, ok)
+		g.Get(strconv.Itoa(next))
 	}
 }
