@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -46,6 +47,7 @@ type Fallback struct {
 	*settings
 	tally                telemetry.Tally
 	degraded, unanswered stripe.Counter
+	off                  atomic.Bool
 }
 
 // New returns a fallback.
@@ -56,13 +58,28 @@ func New(cfg Config) *Fallback {
 	return f
 }
 
+// SetMode puts a mode in force for the calls that begin from now on: ModeOn, or ModeOff, in
+// which every error reaches the caller, as if there was no Fallback. It returns an error for
+// every other mode: a fallback refuses nothing.
+func (f *Fallback) SetMode(mode stability.Mode) error {
+	if f == nil {
+		return nil
+	}
+	if mode != stability.ModeOn && mode != stability.ModeOff {
+		return fmt.Errorf("%s: mode %v is neither on nor off", policy, mode)
+	}
+	f.off.Store(mode == stability.ModeOff)
+	return nil
+}
+
 // Stats is what a [Fallback] has done.
 type Stats struct {
 	// Calls is how the calls themselves ended. None is Rejected: a call that a policy
 	// inside refused is Ignored.
 	stability.Calls
-	Degraded   int64 // calls answered with another value
-	Unanswered int64 // calls for which there was no other value either
+	Degraded   int64          // calls answered with another value
+	Unanswered int64          // calls for which there was no other value either
+	Mode       stability.Mode // in force
 }
 
 // Stats returns a reading of the moment.
@@ -70,7 +87,11 @@ func (f *Fallback) Stats() Stats {
 	if f == nil {
 		return Stats{}
 	}
-	return Stats{Calls: f.tally.Calls(), Degraded: f.degraded.Load(), Unanswered: f.unanswered.Load()}
+	s := Stats{Calls: f.tally.Calls(), Degraded: f.degraded.Load(), Unanswered: f.unanswered.Load()}
+	if f.off.Load() {
+		s.Mode = stability.ModeOff
+	}
+	return s
 }
 
 // Do calls fn and returns its value. Where fn failed, or a policy inside it refused
@@ -95,7 +116,7 @@ func Do[T any](
 	fn func(context.Context) (T, error), instead func(context.Context, error) (T, error),
 ) (T, *stability.Degraded, error) {
 	var zero T
-	if f == nil {
+	if f == nil || f.off.Load() {
 		v, err := fn(ctx)
 		return v, nil, err
 	}

@@ -25,7 +25,6 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
-	"github.com/crumplezone/stability/internal/check"
 	"github.com/crumplezone/stability/internal/ended"
 	"github.com/crumplezone/stability/internal/keyed"
 	"github.com/crumplezone/stability/internal/stripe"
@@ -35,40 +34,6 @@ import (
 const policy = "flight"
 
 const defaultMaxStale = 1024
-
-// Config configures [Flights]. The zero Config is valid.
-type Config struct {
-	// Name names the flights in telemetry. Default "".
-	Name string
-	// StaleIfError is how old the last good value of a key may be to answer for a
-	// call that failed or was refused. The value goes to whoever asks for the key: where
-	// answers depend on the user, the key names him. Its age counts from the start of the call that
-	// brought it. Default 0: errors are not answered, and no value is kept.
-	StaleIfError time.Duration
-	// MaxStale is how many values are kept for StaleIfError at the most. The oldest
-	// make room. Default 1024.
-	MaxStale int
-	// Classify judges how calls ended. A kept value answers for a Failure, and for a call
-	// that was refused. An error that Classify calls a Success is an answer: it reaches the
-	// callers, and the kept value is dropped. A row that does not exist is one, and so are
-	// an HTTP server's 401, 403, 404 and 410: a kept value in their place would show what
-	// is gone, or what this caller must not see. Default [stability.Classify], for which
-	// every error but overload and cancellation is a Failure.
-	Classify stability.Classifier
-	// MeterProvider provides the instruments. Default the global one of
-	// OpenTelemetry.
-	MeterProvider metric.MeterProvider
-}
-
-// Validate returns an error for each field that is not usable, joined by [errors.Join],
-// or nil. [New] panics with it.
-func (c Config) Validate() error {
-	p := check.Of("flight: Config")
-	p.If(c.StaleIfError < 0, "StaleIfError", c.StaleIfError, "must not be negative")
-	p.If(c.MaxStale < 0, "MaxStale", c.MaxStale, "must not be negative")
-	p.If(c.MaxStale > 0 && c.StaleIfError == 0, "MaxStale", c.MaxStale, "needs a Config.StaleIfError for which values are kept")
-	return p.Err()
-}
 
 // Flights are the calls on their way, at most one for each key that a caller still
 // waits for.
@@ -120,7 +85,8 @@ type stray struct {
 // usable.
 func New[T any](cfg Config) *Flights[T] {
 	f := &Flights[T]{settings: newSettings(cfg), calls: map[string]*call[T]{}, strays: map[string]stray{}}
-	f.kept = shelf[T]{max: f.cfg.MaxStale, maxAge: f.cfg.StaleIfError, byKey: map[string]*good[T]{}}
+	kept := f.live.Config()
+	f.kept = shelf[T]{max: kept.MaxStale, maxAge: kept.StaleIfError, byKey: map[string]*good[T]{}}
 	telemetry.Observe(f.meter, f, func(f *Flights[T], o metric.Observer) { f.observe(o, f.Stats()) })
 	telemetry.Register(f.meter, f, func(f *Flights[T]) stability.Point { return f.point(f.Stats()) })
 	return f
@@ -158,6 +124,10 @@ func (f *Flights[T]) Do(ctx context.Context, key string, fn func(context.Context
 	var zero T
 	if err := ended.Err(ctx); err != nil {
 		return zero, nil, err
+	}
+	if f.live.Load().Mode == stability.ModeOff {
+		v, err := fn(ctx)
+		return v, nil, err
 	}
 	key = keyed.Shorten(key)
 	outer := within(ctx)
@@ -205,7 +175,7 @@ func (f *Flights[T]) join(ctx context.Context, outer *callersContext, key string
 		c.callers++
 		f.mu.Unlock()
 		f.shared.Add(1)
-		telemetry.Event(ctx, "stability.shared", policy, f.cfg.Name, func() []attribute.KeyValue { return nil })
+		telemetry.Event(ctx, "stability.shared", policy, f.name, func() []attribute.KeyValue { return nil })
 		return c
 	}
 	key = strings.Clone(key) // it may be a piece of something large
@@ -252,8 +222,8 @@ func (f *Flights[T]) fly(key string, c *call[T], fn func(context.Context) (T, er
 	}
 	c.began = time.Now()
 	v, err := fn(c.ctx)
-	c.outcome = f.cfg.Classify.Outcome(c.ctx, err) // may panic, as fn may
-	c.refused = stability.Rejected(err)            // as may a method of err
+	c.outcome = f.live.Config().Classify.Outcome(c.ctx, err) // may panic, as fn may
+	c.refused = stability.Rejected(err)                      // as may a method of err
 	c.value, c.err, c.returned = v, err, true
 }
 
@@ -270,7 +240,7 @@ func (f *Flights[T]) land(key string, c *call[T]) {
 	f.mu.Lock()
 	f.running--
 	c.landed = true
-	if c.returned && f.cfg.StaleIfError > 0 {
+	if c.returned && f.live.Config().StaleIfError > 0 {
 		f.settle(key, c)
 	}
 	if f.calls[key] == c {
@@ -323,7 +293,7 @@ func (c *call[T]) answered() bool {
 func (f *Flights[T]) late(ctx context.Context, key string) (T, *stability.Degraded, error) {
 	var zero T
 	err := ended.Err(ctx)
-	if f.cfg.StaleIfError == 0 || errors.Is(err, context.Canceled) {
+	if f.live.Config().StaleIfError == 0 || errors.Is(err, context.Canceled) {
 		return zero, nil, err
 	}
 	f.mu.Lock()
@@ -340,7 +310,7 @@ func (f *Flights[T]) late(ctx context.Context, key string) (T, *stability.Degrad
 // answered counts a caller who got a kept value.
 func (f *Flights[T]) answered(ctx context.Context, d *stability.Degraded) {
 	f.stale.Add(1)
-	telemetry.Event(ctx, "stability.degraded", policy, f.cfg.Name, func() []attribute.KeyValue {
+	telemetry.Event(ctx, "stability.degraded", policy, f.name, func() []attribute.KeyValue {
 		kind := "_OTHER"
 		var r *stability.Rejection
 		if errors.As(d.Cause, &r) {
@@ -348,37 +318,4 @@ func (f *Flights[T]) answered(ctx context.Context, d *stability.Degraded) {
 		}
 		return []attribute.KeyValue{telemetry.KeyError.String(kind)}
 	})
-}
-
-// Stats is what [Flights] are doing and have done.
-type Stats struct {
-	// Calls is how the calls that were made ended, not what each caller got. None is
-	// Rejected.
-	stability.Calls
-	Shared  int64 // callers who joined another's call
-	Stale   int64 // callers who got a kept value
-	Running int   // calls that have not returned
-	Kept    int   // values kept for StaleIfError
-}
-
-// Stats returns a reading of the moment.
-func (f *Flights[T]) Stats() Stats {
-	if f == nil {
-		return Stats{}
-	}
-	// What is too old goes a little at a time, so that nobody waits for long.
-	var running, kept int
-	for more := true; more; {
-		f.mu.Lock()
-		more = f.kept.expire(time.Now())
-		running, kept = f.running, f.kept.len()
-		f.mu.Unlock()
-	}
-	return Stats{
-		Calls:   f.tally.Calls(),
-		Shared:  f.shared.Load(),
-		Stale:   f.stale.Load(),
-		Running: running,
-		Kept:    kept,
-	}
 }

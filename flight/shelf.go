@@ -59,6 +59,14 @@ func (s *shelf[T]) drop(key string, at time.Time) {
 	}
 }
 
+// bound sets how many values are kept, and for how long.
+func (s *shelf[T]) bound(most int, maxAge time.Duration) {
+	s.max, s.maxAge = most, maxAge
+	for len(s.byAge) > s.max {
+		s.remove(s.byAge[0])
+	}
+}
+
 func (s *shelf[T]) len() int { return len(s.byAge) }
 
 // expire forgets some of what is too old, and reports whether there is more.

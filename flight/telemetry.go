@@ -6,11 +6,13 @@ import (
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/internal/live"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
 
 type settings struct {
-	cfg   Config
+	live  live.Value[Config] // with the defaults
+	name  string
 	meter *telemetry.Meter
 	attrs metric.MeasurementOption
 	ended *telemetry.Calls
@@ -23,12 +25,9 @@ func newSettings(cfg Config) *settings {
 	if err := cfg.Validate(); err != nil {
 		panic(err)
 	}
-	if cfg.StaleIfError > 0 && cfg.MaxStale == 0 {
-		cfg.MaxStale = defaultMaxStale
-	}
 	m := telemetry.NewMeter(cfg.MeterProvider, policy, cfg.Name)
-	return &settings{
-		cfg:             cfg,
+	s := &settings{
+		name:            cfg.Name,
 		meter:           m,
 		attrs:           m.With(),
 		ended:           m.Calls("_OTHER", "flight_rejected"),
@@ -38,6 +37,8 @@ func newSettings(cfg Config) *settings {
 		staleUsage:      m.UpDownCounter("stability.flight.kept.usage", "{value}", "Last good values kept."),
 		staleUsageLimit: m.UpDownCounter("stability.flight.kept.limit", "{value}", "Last good values that may be kept."),
 	}
+	s.live.Init(cfg.withDefaults())
+	return s
 }
 
 func (s *settings) observe(o metric.Observer, f Stats) {
@@ -46,7 +47,7 @@ func (s *settings) observe(o metric.Observer, f Stats) {
 	o.ObserveInt64(s.staleCalls, f.Stale, s.attrs)
 	o.ObserveInt64(s.usage, int64(f.Running), s.attrs)
 	o.ObserveInt64(s.staleUsage, int64(f.Kept), s.attrs)
-	o.ObserveInt64(s.staleUsageLimit, int64(s.cfg.MaxStale), s.attrs)
+	o.ObserveInt64(s.staleUsageLimit, int64(s.live.Config().MaxStale), s.attrs)
 }
 
 // point is what flights are listed as among the points of a process.
@@ -57,9 +58,9 @@ func (s *settings) point(f Stats) stability.Point {
 			"running": float64(f.Running), "shared": float64(f.Shared), "stale": float64(f.Stale), "kept": float64(f.Kept),
 		},
 	}
-	if s.cfg.StaleIfError > 0 {
+	if cfg := s.live.Config(); cfg.StaleIfError > 0 {
 		p.Limits = map[string]string{
-			"stale_if_error": s.cfg.StaleIfError.String(), "max_stale": strconv.Itoa(s.cfg.MaxStale),
+			"stale_if_error": cfg.StaleIfError.String(), "max_stale": strconv.Itoa(cfg.MaxStale),
 		}
 	}
 	return p

@@ -13,10 +13,10 @@ import (
 // the percentile is the upper end of its bucket, so never too short and at most a
 // sixteenth too long.
 type latencies struct {
-	share float64
-	key   string
+	key string
 
 	mu     sync.Mutex
+	share  float64
 	recent [memory]uint16 // the bucket of each, a ring
 	next   int
 	n      int
@@ -34,7 +34,16 @@ const (
 	buckets = 60 * 16
 )
 
-func newLatencies(share float64) *latencies { return &latencies{share: share} }
+// setShare makes another percentile of the same latencies the one that is kept, from the
+// next latency on. A share of 0 changes nothing: the delay is fixed.
+func (l *latencies) setShare(share float64) {
+	if share == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.share = share
+}
 
 func (l *latencies) add(d time.Duration) {
 	b := bucketOf(d)

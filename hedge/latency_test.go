@@ -14,7 +14,7 @@ import (
 // The reference keeps the latencies themselves and sorts them.
 func checkPercentile(t *rapid.T) {
 	share := rapid.Float64Range(0.001, 0.999).Draw(t, "share")
-	l := newLatencies(share)
+	l := &latencies{share: share}
 	var all []time.Duration
 	latency := rapid.OneOf(
 		rapid.Int64Range(0, 100),
@@ -62,7 +62,7 @@ func FuzzBuckets(f *testing.F) {
 
 // Contract: 45
 func TestLatenciesOfManyGoroutines(t *testing.T) {
-	l := newLatencies(0.5)
+	l := &latencies{share: 0.5}
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {

@@ -9,9 +9,9 @@ import (
 
 // point is what a hedge is listed as among the points of a process.
 func (h *Hedge) point() stability.Point {
-	s := h.Stats()
+	s, cfg := h.Stats(), h.live.Config()
 	p := stability.Point{
-		Limits: map[string]string{"max": strconv.Itoa(h.cfg.Max), "budget": "unlimited"},
+		Limits: map[string]string{"max": strconv.Itoa(cfg.Max), "budget": "unlimited"},
 		Calls:  s.Calls,
 		Figures: map[string]float64{
 			"hedges":        float64(s.Hedges),
@@ -20,10 +20,10 @@ func (h *Hedge) point() stability.Point {
 			"delay_seconds": s.Delay.Seconds(),
 		},
 	}
-	if h.cfg.Delay > 0 {
-		p.Limits["delay"] = h.cfg.Delay.String()
+	if cfg.Delay > 0 {
+		p.Limits["delay"] = cfg.Delay.String()
 	} else {
-		p.Limits["percentile"] = strconv.FormatFloat(h.cfg.Percentile, 'g', -1, 64)
+		p.Limits["percentile"] = strconv.FormatFloat(cfg.Percentile, 'g', -1, 64)
 	}
 	if s.Budget.Limit < math.MaxInt64 {
 		p.Limits["budget"] = strconv.FormatInt(s.Budget.Limit, 10)

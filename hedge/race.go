@@ -15,6 +15,7 @@ import (
 // A race is the calls that are made for one.
 type race[T any] struct {
 	hedge   *Hedge
+	cfg     *Config         // as it was when the race began
 	caller  context.Context // what the caller gave
 	ctx     context.Context // what the calls' contexts are made of
 	fn      func(context.Context) (T, error)
@@ -75,8 +76,8 @@ func (c *call[T]) Value(key any) any {
 type crash struct{ value any } // nil: runtime.Goexit
 
 func (r *race[T]) run() (v T, release context.CancelFunc, err error) {
-	r.latencies = r.hedge.of(r.caller)
-	r.budget = r.hedge.cfg.Budget.For(r.caller)
+	r.latencies = r.hedge.of(r.caller, r.cfg)
+	r.budget = r.cfg.Budget.For(r.caller)
 	r.ctx = r.budget.Earn(r.caller)
 	if r.latencies != nil {
 		r.began = time.Now()
@@ -127,8 +128,8 @@ func (r *race[T]) start() *call[T] {
 // arm sets the timer for the next call, if there is to be one. The caller holds
 // mu.
 func (r *race[T]) arm() {
-	if len(r.calls) < r.hedge.cfg.Max {
-		delay := r.hedge.delay(r.latencies)
+	if len(r.calls) < r.cfg.Max {
+		delay := r.cfg.delay(r.latencies)
 		r.set(delay, delay)
 	}
 }
@@ -324,7 +325,7 @@ func (r *race[T]) abandon() {
 // count counts the outcome of the race, once.
 func (r *race[T]) count(err error) {
 	if !r.counted {
-		r.hedge.tally.Count(r.hedge.cfg.Classify.Outcome(r.caller, err))
+		r.hedge.tally.Count(r.cfg.Classify.Outcome(r.caller, err))
 		r.counted = true
 	}
 }

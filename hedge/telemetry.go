@@ -50,7 +50,7 @@ func (i *instruments) observe(o metric.Observer, s Stats) {
 
 // event puts a call beside a slow one on the caller's span.
 func (h *Hedge) event(ctx context.Context, call int, delay time.Duration) {
-	telemetry.Event(ctx, "stability.hedge", policy, h.cfg.Name, func() []attribute.KeyValue {
+	telemetry.Event(ctx, "stability.hedge", policy, h.name, func() []attribute.KeyValue {
 		return []attribute.KeyValue{
 			attribute.Int("stability.hedge.call", call),
 			attribute.Float64("stability.hedge.delay", delay.Seconds()),

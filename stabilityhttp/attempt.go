@@ -143,7 +143,7 @@ func (a *attempt) outgoing(reqBody io.ReadCloser, now time.Duration) (*http.Requ
 		delete(out.Header, CallerHeader)
 		return out, nil
 	}
-	t.label(out.Header, a.x.Context)
+	t.label(a.x.Context, out.Header)
 	if deadline, limited := a.x.Deadline(); limited && t.deadlineHeader != "" {
 		a.values[0] = t.timeLeft(deadline.Sub(a.x.began) - now)
 		out.Header[t.deadlineHeader] = a.values[0:1:1]

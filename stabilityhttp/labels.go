@@ -32,7 +32,7 @@ func HashedCaller(key []byte) func(context.Context) string {
 }
 
 // label adds to a header what a call's context says of it.
-func (t *Transport) label(header http.Header, ctx context.Context) {
+func (t *Transport) label(ctx context.Context, header http.Header) {
 	if c := stability.CriticalityOf(ctx); c != stability.Critical {
 		header[CriticalityHeader] = []string{c.String()}
 	}
