@@ -14,7 +14,7 @@ import (
 // Answered implements [stability.Answerer].
 func (s *stay) Answered(ctx context.Context, began int64) stability.Admission {
 	var row int64
-	if s.b.cfg.Consecutive > 0 {
+	if s.b.config().Consecutive > 0 {
 		row = s.inARow.Load()
 	}
 	s.b.settleClosed(ctx, s, stability.Success, s.b.slow(began), nil)
@@ -57,7 +57,7 @@ func (a *answeredInARow) Release(ctx context.Context, answered int64, err error)
 // the window.
 func (b *Breaker) revoke(ctx context.Context, s *stay, answered int64, err error) {
 	s.window.Revoke(time.Duration(answered))
-	if b.cfg.Consecutive > 0 {
+	if b.config().Consecutive > 0 {
 		s.inARow.Add(1)
 	}
 	b.judge(ctx, s, err)
@@ -100,6 +100,6 @@ func (b *Breaker) releaseAnswered(ctx context.Context, err error, failed func())
 			failed()
 		}
 	}()
-	outcome = b.cfg.Classify.Outcome(ctx, err)
+	outcome = b.config().Classify.Outcome(ctx, err)
 	return err
 }

@@ -20,7 +20,10 @@ type call struct {
 
 // simple returns the stay that a call may run under in this way, or nil.
 func (b *Breaker) simple(ctx context.Context) *stay {
-	if b == nil || !b.settings.simple || ctx.Err() != nil {
+	if b == nil || ctx.Err() != nil {
+		return nil
+	}
+	if cfg := b.config(); cfg.Classify != nil || cfg.SlowCall > 0 {
 		return nil
 	}
 	if s := b.stay.Load(); s.state == Closed && !s.ramping.Load() {

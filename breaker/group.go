@@ -37,15 +37,10 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 	s.sum = new(totals)
 	g := &Group{settings: s}
 	s.group = g
-	shared := *s // of keys that have nothing to do with one another: it watches
-	shared.cfg.Observe = true
 	g.members = keyed.New(keys, keyed.Members[Breaker]{
 		Create: func(b *Breaker, key string, overflow bool) {
-			if overflow {
-				b.init(&shared, key)
-			} else {
-				b.init(s, key)
-			}
+			b.watching = overflow // its keys have nothing to do with one another
+			b.init(s, key)
 		},
 		Key:      func(b *Breaker) string { return b.key },
 		Blank:    (*Breaker).blank,
@@ -80,6 +75,43 @@ func (g *Group) Lookup(key string) (*Breaker, bool) {
 	return g.members.Lookup(key)
 }
 
+// Config returns the configuration in force, with its defaults.
+func (g *Group) Config() Config {
+	if g == nil {
+		return Config{}
+	}
+	return *g.config()
+}
+
+// Reconfigure puts another configuration in force for all members, those to come too, as
+// [Breaker.Reconfigure] does for one breaker. No member is dropped. It takes time by the number
+// of members.
+func (g *Group) Reconfigure(cfg Config) error {
+	if g == nil {
+		return nil
+	}
+	return g.reconfigure(cfg, func(was, is *Config) {
+		for b := range g.members.All() {
+			b.adopt(was, is)
+		}
+	})
+}
+
+// SetMode puts a mode in force for all members, those to come too, as [Breaker.SetMode] does
+// for one breaker. What ForceOpen, ForceClosed or Auto said of a member before ends.
+func (g *Group) SetMode(mode stability.Mode) error {
+	if g == nil {
+		return nil
+	}
+	if err := g.setMode(mode); err != nil {
+		return err
+	}
+	for b := range g.members.All() {
+		b.follow()
+	}
+	return nil
+}
+
 // GroupStats is what the members of a [Group] are doing and have done. The counts are
 // those of forgotten members too.
 type GroupStats struct {
@@ -91,6 +123,7 @@ type GroupStats struct {
 	// Overflowed is how often Get found no room for a key. The state of the breakers that
 	// such keys share is not among those above.
 	Overflowed int64
+	Mode       stability.Mode // in force
 }
 
 // Stats returns the sum of the members' figures.
@@ -107,6 +140,7 @@ func (g *Group) Stats() GroupStats {
 		Open:     int(in[Open]),
 
 		Overflowed: g.members.Overflowed(),
+		Mode:       g.live.Load().Mode,
 	}
 }
 
@@ -116,7 +150,7 @@ func (b *Breaker) blank() bool {
 	defer b.mu.Unlock()
 	s := b.stay.Load()
 	return b.refusesNothing(s, time.Now()) && s.state == Closed &&
-		(b.cfg.Consecutive == 0 || s.inARow.Load() == 0) && s.window.Counts() == (window.Counts{})
+		(b.config().Consecutive == 0 || s.inARow.Load() == 0) && s.window.Counts() == (window.Counts{})
 }
 
 // harmless reports whether the breaker refuses nothing, and no call is under way.
@@ -129,7 +163,7 @@ func (b *Breaker) harmless() bool {
 // refusesNothing reports whether the next call would be let in, whichever it is, and none
 // is under way. The caller holds mu.
 func (b *Breaker) refusesNothing(s *stay, now time.Time) bool {
-	if b.mode != Auto || b.running() {
+	if b.mode != stability.ModeOn || b.running() {
 		return false
 	}
 	if s.state == Open {
@@ -155,7 +189,7 @@ func (b *Breaker) running() bool {
 // inStates counts the members in each state.
 func (g *Group) inStates() (in [len(states)]int64) {
 	for b := range g.members.All() {
-		if b.settings == g.settings { // else it refuses nothing, and is of many keys
+		if !b.watching { // else it refuses nothing, and is of many keys
 			in[b.State()]++
 		}
 	}

@@ -38,7 +38,7 @@ func (b *Breaker) refusedAtOnce(ctx context.Context) error {
 	}
 	s := b.stay.Load()
 	r := s.ready.Load()
-	if r == nil || b.cfg.Observe && !s.forced() {
+	if r == nil || !s.forced() && b.observes() {
 		return nil
 	}
 	// The first ones are few, and may be all that a test in a bubble makes.
@@ -66,7 +66,7 @@ func (b *Breaker) admitSlow(ctx context.Context) (context.Context, stability.Rel
 			ctx = context.WithValue(ctx, b, m)
 		}
 		return ctx, g, nil
-	case b.cfg.Observe && refusal.Reason != ErrForcedOpen: //nolint:errorlint // Our own.
+	case refusal.Reason != ErrForcedOpen && b.observes(): //nolint:errorlint // Our own.
 		b.totals.observed.Add(1)
 		if b.sum != nil {
 			b.sum.observed.Add(1)
@@ -104,13 +104,13 @@ func (b *Breaker) decide(now time.Time, from *marked) (stability.Releaser, *stab
 	done, err := s.machine.Allow()
 	if s.state == Open && s.machine.state == gobreaker.StateHalfOpen {
 		due := s.due
-		s = &stay{b: b, state: HalfOpen, machine: s.machine, openFor: b.openTime(b.streak + 1), spare: newMachine(&b.cfg)}
+		s = &stay{b: b, state: HalfOpen, machine: s.machine, openFor: b.openTime(b.streak + 1), spare: newMachine(b.config())}
 		b.enter(s, due, reason{cause: CauseOpenTimeOver})
 	}
 	if err != nil {
 		return nil, b.refusal(0)
 	}
-	l := &lease{stay: s, until: now.Add(b.cfg.ProbeFor), done: done}
+	l := &lease{stay: s, until: now.Add(b.config().ProbeFor), done: done}
 	s.leases = append(s.leases, l)
 	return &marked{Releaser: l, stay: s}, nil
 }
@@ -129,9 +129,9 @@ func (b *Breaker) lock() time.Time {
 		}
 		switch s := b.real; s.state {
 		case Open:
-			b.enter(b.newOpen(newMachine(&b.cfg), s.openFor, s.due.Add(by)), now, reason{})
+			b.enter(b.newOpen(newMachine(b.config()), s.openFor, s.due.Add(by)), now, reason{})
 		case HalfOpen:
-			s.spare = newMachine(&b.cfg)
+			s.spare = newMachine(b.config())
 		case Closed:
 		}
 	}
@@ -143,7 +143,7 @@ func (b *Breaker) lock() time.Time {
 // of the ramp. It spreads those admitted evenly, without chance. The caller holds
 // mu.
 func (b *Breaker) inShare(s *stay, now time.Time) bool {
-	left := float64(s.rampEnd.Sub(now)) / float64(b.cfg.RampFor)
+	left := float64(s.rampEnd.Sub(now)) / float64(s.rampFor)
 	s.credit += max(1-0.9*left, 0.1)
 	if s.credit < 1 {
 		return false
@@ -167,17 +167,18 @@ func (b *Breaker) ramped(s *stay, now time.Time) bool {
 }
 
 func (b *Breaker) refusal(retryAfter time.Duration) *stability.Rejection {
-	return &stability.Rejection{Policy: policy, Name: b.cfg.Name, Key: b.key, Reason: ErrOpen, RetryAfter: retryAfter}
+	return &stability.Rejection{Policy: policy, Name: b.name, Key: b.key, Reason: ErrOpen, RetryAfter: retryAfter}
 }
 
 // settleClosed counts a call that s admitted while it was closed, and that ended in err.
 func (b *Breaker) settleClosed(ctx context.Context, s *stay, outcome stability.Outcome, slow bool, err error) {
 	var counts window.Counts
+	cfg := b.config()
 	switch {
 	case outcome == stability.Ignored:
 		return
 	case outcome == stability.Success:
-		if b.cfg.Consecutive > 0 && s.inARow.Load() != 0 {
+		if cfg.Consecutive > 0 && s.inARow.Load() != 0 {
 			s.inARow.Store(0)
 		}
 		if !slow {
@@ -187,7 +188,7 @@ func (b *Breaker) settleClosed(ctx context.Context, s *stay, outcome stability.O
 		counts, err = s.window.SlowSuccess(), nil
 	default:
 		counts = s.window.Failure(slow)
-		if b.cfg.Consecutive > 0 {
+		if cfg.Consecutive > 0 {
 			s.inARow.Add(1)
 		}
 	}
@@ -206,7 +207,7 @@ func (b *Breaker) judge(ctx context.Context, s *stay, err error) {
 	}
 	now := b.lock()
 	// In other modes, and after the stay has ended, nothing follows.
-	if b.mode == Auto && b.real == s {
+	if b.mode == stability.ModeOn && b.real == s {
 		b.open(now, reason{cause, err, counts})
 	}
 	b.unlockAndTell(ctx)
@@ -214,15 +215,15 @@ func (b *Breaker) judge(ctx context.Context, s *stay, err error) {
 
 // cause returns why counts open a closed breaker, or "".
 func (b *Breaker) cause(s *stay, counts window.Counts) Cause {
-	calls := counts.Calls()
+	cfg, calls := b.config(), counts.Calls()
 	switch {
-	case b.cfg.Consecutive > 0 && s.inARow.Load() >= int64(b.cfg.Consecutive):
+	case cfg.Consecutive > 0 && s.inARow.Load() >= int64(cfg.Consecutive):
 		return CauseConsecutive
-	case calls < int64(b.cfg.MinCalls):
+	case calls < int64(cfg.MinCalls):
 		return ""
-	case reached(b.cfg.FailureRatio, counts.Failures, calls):
+	case reached(cfg.FailureRatio, counts.Failures, calls):
 		return CauseFailureRatio
-	case b.cfg.SlowCall > 0 && reached(b.cfg.SlowRatio, counts.Slow, calls):
+	case cfg.SlowCall > 0 && reached(cfg.SlowRatio, counts.Slow, calls):
 		return CauseSlowRatio
 	default:
 		return ""
@@ -293,13 +294,13 @@ func (b *Breaker) open(now time.Time, why reason) {
 	if !b.ramped(b.real, now) {
 		b.streak++ // a ramp that fails is a recovery that failed
 	}
-	b.enterOpen(newMachine(&b.cfg), b.openTime(b.streak), now, now, why)
+	b.enterOpen(newMachine(b.config()), b.openTime(b.streak), now, now, why)
 }
 
 func (b *Breaker) enterOpen(m *machine, openFor time.Duration, at, now time.Time, why reason) {
 	b.opened++
 	s := b.newOpen(m, openFor, at.Add(openFor))
-	if b.cfg.Jitter != nil && openFor >= jitterShare && now.Before(s.due) {
+	if b.config().Jitter != nil && openFor >= jitterShare && now.Before(s.due) {
 		b.unshortened = s
 	}
 	b.enter(s, at, why)
@@ -318,8 +319,12 @@ func (b *Breaker) newOpen(m *machine, openFor time.Duration, due time.Time) *sta
 // s. Jitter is the user's: it may use the breaker, take its time, or not return. s
 // refuses for all of its time until then. The caller does not hold mu.
 func (b *Breaker) shorten(s *stay) {
+	jitter := b.config().Jitter
+	if jitter == nil { // Reconfigure has taken it away
+		return
+	}
 	longest := s.openFor / jitterShare
-	by := min(max(b.cfg.Jitter(longest), 0), longest)
+	by := min(max(jitter(longest), 0), longest)
 	now := b.lock()
 	defer b.mu.Unlock()
 	if b.real == s {
@@ -332,15 +337,16 @@ func (b *Breaker) shorten(s *stay) {
 // doubled with each up to MaxOpenFor, and shortened by chance, unless Config.Jitter is
 // still to be asked by how much.
 func (b *Breaker) openTime(streak int) time.Duration {
-	d := b.cfg.OpenFor
+	cfg := b.config()
+	d := cfg.OpenFor
 	for range streak {
-		if d >= b.cfg.MaxOpenFor/2 {
-			d = b.cfg.MaxOpenFor
+		if d >= cfg.MaxOpenFor/2 {
+			d = cfg.MaxOpenFor
 			break
 		}
 		d *= 2
 	}
-	if b.cfg.Jitter == nil {
+	if cfg.Jitter == nil {
 		d -= rand.N(d/jitterShare + 1) //nolint:gosec // Jitter needs no secrecy.
 	}
 	return d
@@ -349,8 +355,8 @@ func (b *Breaker) openTime(streak int) time.Duration {
 // close closes the state machine. The caller holds mu.
 func (b *Breaker) close(now time.Time) {
 	s := b.newClosed()
-	if b.cfg.RampFor > 0 {
-		s.rampEnd = now.Add(b.cfg.RampFor)
+	if rampFor := b.config().RampFor; rampFor > 0 {
+		s.rampEnd, s.rampFor = now.Add(rampFor), rampFor
 		s.ramping.Store(true)
 	} else {
 		b.streak = 0
@@ -360,7 +366,8 @@ func (b *Breaker) close(now time.Time) {
 
 func (b *Breaker) newClosed() *stay {
 	s := &stay{b: b, state: Closed}
-	s.window.Init(b.cfg.Window, b.cfg.MinCalls)
+	cfg := b.config()
+	s.window.Init(cfg.Window, cfg.MinCalls)
 	return s
 }
 
@@ -382,7 +389,7 @@ func (b *Breaker) enter(s *stay, at time.Time, why reason) {
 		b.real.ready.Store(nil)
 		b.real = s
 	}
-	if b.mode == Auto {
+	if b.mode == stability.ModeOn {
 		b.show(s, at, why)
 	}
 }
@@ -400,7 +407,7 @@ func (b *Breaker) show(s *stay, at time.Time, why reason) {
 		b.sum.entered[s.state].Add(1)
 	}
 	b.pending = append(b.pending, Change{
-		Name: b.cfg.Name, Key: b.key, From: from, To: s.state,
+		Name: b.name, Key: b.key, From: from, To: s.state,
 		Cause: why.cause, Err: why.err, Counts: Counts(why.counts), At: b.since,
 	})
 }
@@ -466,9 +473,10 @@ func (b *Breaker) tellOne(ctx context.Context, c Change) {
 			b.tell(ctx) // the listener panicked; the others still hear of the rest
 		}
 	}()
-	c.report(ctx, b.cfg.Logger)
-	if b.cfg.OnChange != nil {
-		b.cfg.OnChange(c)
+	cfg := b.config()
+	c.report(ctx, cfg.Logger)
+	if cfg.OnChange != nil {
+		cfg.OnChange(c)
 	}
 	told = true
 }

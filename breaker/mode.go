@@ -3,56 +3,72 @@ package breaker
 import (
 	"context"
 	"time"
-)
 
-// A Mode says who decides about calls.
-type Mode uint8
-
-// The modes.
-const (
-	// Auto: the breaker decides.
-	Auto Mode = iota
-	// ForcedOpen: every call is refused.
-	ForcedOpen
-	// ForcedClosed: no call is refused.
-	ForcedClosed
+	"github.com/crumplezone/stability"
 )
 
 // ForceOpen refuses every call until Auto, ForceClosed or Reset, with [ErrForcedOpen]. It
 // does so with Config.Observe too: it is not the breaker that decides then.
 func (b *Breaker) ForceOpen() {
-	b.force(ForcedOpen, func() *stay {
-		s := &stay{b: b, state: Open}
-		r := b.refusal(0)
-		r.Reason = ErrForcedOpen
-		s.ready.Store(r)
-		return s
-	})
+	b.switchTo(stability.ModeOpen)
 }
 
 // ForceClosed refuses no call until Auto, ForceOpen or Reset. Calls are still
 // counted.
 func (b *Breaker) ForceClosed() {
-	b.force(ForcedClosed, func() *stay {
-		if b.real.state == Closed {
-			b.real.ramping.Store(false)
-			b.streak = 0
-			return b.real
-		}
-		return b.newClosed()
-	})
+	b.switchTo(stability.ModeOff)
 }
 
-func (b *Breaker) force(mode Mode, made func() *stay) {
+// switchTo refuses every call, or none, and tells of it.
+func (b *Breaker) switchTo(mode stability.Mode) {
 	if b == nil {
 		return
 	}
 	now := b.lockToSwitch()
-	if b.mode != mode {
-		b.mode = mode
-		b.show(made(), now, b.switched(CauseForced))
+	b.force(mode, now)
+	b.unlockAndTell(context.Background())
+}
+
+// follow does what the mode in force says. It looks for that with mu held, so that the last
+// mode that was set is what all members come to.
+func (b *Breaker) follow() {
+	now := b.lockToSwitch()
+	switch mode := b.live.Load().Mode; mode {
+	case stability.ModeOff, stability.ModeOpen:
+		b.force(mode, now)
+	default:
+		b.auto(now)
 	}
 	b.unlockAndTell(context.Background())
+}
+
+// force does not leave it to the breaker. The caller holds mu.
+func (b *Breaker) force(mode stability.Mode, now time.Time) {
+	if b.mode == mode {
+		return
+	}
+	b.mode = mode
+	var s *stay
+	switch {
+	case mode == stability.ModeOpen:
+		s = b.newForced()
+	case b.real.state == Closed:
+		b.real.ramping.Store(false)
+		b.streak = 0
+		s = b.real
+	default:
+		s = b.newClosed()
+	}
+	b.show(s, now, b.switched(CauseForced))
+}
+
+// newForced returns a stay that refuses every call until somebody says otherwise.
+func (b *Breaker) newForced() *stay {
+	s := &stay{b: b, state: Open}
+	r := b.refusal(0)
+	r.Reason = ErrForcedOpen
+	s.ready.Store(r)
+	return s
 }
 
 // Auto ends ForceOpen and ForceClosed. What calls returned while the breaker was
@@ -63,14 +79,20 @@ func (b *Breaker) Auto() {
 		return
 	}
 	now := b.lockToSwitch()
+	b.auto(now)
+	b.unlockAndTell(context.Background())
+}
+
+// auto leaves it to the breaker again. The caller holds mu.
+func (b *Breaker) auto(now time.Time) {
 	was, forced := b.mode, b.stay.Load()
 	why := b.switched(CauseAuto)
-	b.mode = Auto
-	if was == ForcedClosed {
+	b.mode = stability.ModeOn
+	if was == stability.ModeOff {
 		switch cause := b.cause(forced, why.counts); {
 		case cause != "":
 			b.open(now, reason{cause: cause, counts: why.counts})
-		case why.counts.Calls() >= int64(b.cfg.MinCalls):
+		case why.counts.Calls() >= int64(b.config().MinCalls):
 			b.streak = 0
 			b.enter(forced, now, why)
 		}
@@ -78,7 +100,6 @@ func (b *Breaker) Auto() {
 	if b.stay.Load() != b.real {
 		b.show(b.real, now, why)
 	}
-	b.unlockAndTell(context.Background())
 }
 
 // Reset closes the breaker and forgets what it has seen: the window, the growth of
@@ -90,7 +111,7 @@ func (b *Breaker) Reset() {
 	}
 	now := b.lockToSwitch()
 	why := b.switched(CauseReset)
-	b.mode = Auto
+	b.mode = stability.ModeOn
 	b.streak = 0
 	b.enter(b.newClosed(), now, why)
 	b.unlockAndTell(context.Background())

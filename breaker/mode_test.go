@@ -26,7 +26,7 @@ func TestForceOpenAdmitsNothing(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		require.Equal(t, breaker.Open, b.State())
-		require.Equal(t, breaker.ForcedOpen, b.Stats().Mode)
+		require.Equal(t, stability.ModeOpen, b.Stats().Mode)
 		require.Zero(t, b.Stats().RetryAfter)
 		b.Auto()
 		require.Equal(t, breaker.Closed, b.State())
@@ -142,11 +142,11 @@ func TestForcingWhatIsForced(t *testing.T) {
 		b.ForceClosed()
 		require.Equal(t, before, b.Stats())
 		b.Reset()
-		require.Equal(t, breaker.Auto, b.Stats().Mode)
+		require.Equal(t, stability.ModeOn, b.Stats().Mode)
 		b.Reset()
 		b.ForceOpen()
 		b.Reset()
-		require.Equal(t, breaker.Auto, b.Stats().Mode)
+		require.Equal(t, stability.ModeOn, b.Stats().Mode)
 		require.Equal(t, breaker.Closed, b.State())
 		requireAlternating(t, changes)
 		require.Len(t, changes, 4)
@@ -285,29 +285,19 @@ func TestForceOpenWinsOverObserve(t *testing.T) {
 	})
 }
 
-func TestStatesAndModesAreText(t *testing.T) {
-	type both struct {
-		State breaker.State
-		Mode  breaker.Mode
-	}
-	for want, v := range map[string]both{
-		`{"State":"closed","Mode":"auto"}`:           {},
-		`{"State":"half_open","Mode":"forced_open"}`: {breaker.HalfOpen, breaker.ForcedOpen},
-		`{"State":"open","Mode":"forced_closed"}`:    {breaker.Open, breaker.ForcedClosed},
-	} {
+func TestStatesAreText(t *testing.T) {
+	for want, v := range map[string]breaker.State{`"closed"`: breaker.Closed, `"half_open"`: breaker.HalfOpen, `"open"`: breaker.Open} {
 		text, err := json.Marshal(v)
 		require.NoError(t, err)
-		require.JSONEq(t, want, string(text))
-		var back both
+		require.Equal(t, want, string(text))
+		var back breaker.State
 		require.NoError(t, json.Unmarshal(text, &back))
 		require.Equal(t, v, back)
 	}
-	back := both{breaker.Open, breaker.ForcedOpen}
-	require.ErrorContains(t, json.Unmarshal([]byte(`{"State":"ajar"}`), &back), `breaker: "ajar" is no state`)
-	require.ErrorContains(t, json.Unmarshal([]byte(`{"Mode":"Auto"}`), &back), `breaker: "Auto" is no mode`)
-	require.Equal(t, both{breaker.Open, breaker.ForcedOpen}, back)
+	back := breaker.Open
+	require.ErrorContains(t, json.Unmarshal([]byte(`"ajar"`), &back), `breaker: "ajar" is no state`)
+	require.Equal(t, breaker.Open, back)
 	require.Equal(t, "state(7)", breaker.State(7).String())
-	require.Equal(t, "mode(7)", breaker.Mode(7).String())
 }
 
 // Which caller gave up, and why, was lost where the breaker found the context ended.

@@ -394,6 +394,12 @@ func checkModel(rt *rapid.T) {
 				stability.Failure: errCall, stability.Ignored: stability.ErrRejected,
 			}[o])
 		},
+		"reconfigure": func(rt *rapid.T) {
+			cfg.FailureRatio = rapid.SampledFrom([]float64{0.1, 0.5, 1}).Draw(rt, "FailureRatio")
+			cfg.MinCalls = rapid.IntRange(1, 6).Draw(rt, "MinCalls")
+			m.cfg.FailureRatio, m.cfg.MinCalls = cfg.FailureRatio, cfg.MinCalls
+			require.NoError(rt, b.Reconfigure(cfg))
+		},
 		"wait": func(rt *rapid.T) {
 			// An odd number of nanoseconds: never the very instant that a step of the
 			// window ends at.

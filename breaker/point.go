@@ -11,8 +11,11 @@ func (b *Breaker) point() stability.Point {
 	s := b.Stats()
 	p := b.describe(&b.totals)
 	p.State = s.State.String()
-	if s.Mode != Auto {
-		p.State = s.Mode.String()
+	switch s.Mode {
+	case stability.ModeOpen:
+		p.State = "forced_open"
+	case stability.ModeOff:
+		p.State = "forced_closed"
 	}
 	p.Figures["opened"] = float64(s.Opened)
 	p.Figures["probing"] = float64(s.Probing)
@@ -40,25 +43,26 @@ func (g *Group) point() stability.Point {
 }
 
 func (s *settings) describe(t *totals) stability.Point {
+	cfg := s.config()
 	limits := map[string]string{
-		"failure_ratio": fmt.Sprint(s.cfg.FailureRatio),
-		"min_calls":     fmt.Sprint(s.cfg.MinCalls),
-		"window":        s.cfg.Window.String(),
-		"open_for":      s.cfg.OpenFor.String(),
-		"max_open_for":  s.cfg.MaxOpenFor.String(),
-		"probes":        fmt.Sprint(s.cfg.Probes),
+		"failure_ratio": fmt.Sprint(cfg.FailureRatio),
+		"min_calls":     fmt.Sprint(cfg.MinCalls),
+		"window":        cfg.Window.String(),
+		"open_for":      cfg.OpenFor.String(),
+		"max_open_for":  cfg.MaxOpenFor.String(),
+		"probes":        fmt.Sprint(cfg.Probes),
 	}
-	if s.cfg.SlowCall > 0 {
-		limits["slow_call"] = s.cfg.SlowCall.String()
-		limits["slow_ratio"] = fmt.Sprint(s.cfg.SlowRatio)
+	if cfg.SlowCall > 0 {
+		limits["slow_call"] = cfg.SlowCall.String()
+		limits["slow_ratio"] = fmt.Sprint(cfg.SlowRatio)
 	}
-	if s.cfg.Consecutive > 0 {
-		limits["consecutive"] = fmt.Sprint(s.cfg.Consecutive)
+	if cfg.Consecutive > 0 {
+		limits["consecutive"] = fmt.Sprint(cfg.Consecutive)
 	}
-	if s.cfg.RampFor > 0 {
-		limits["ramp_for"] = s.cfg.RampFor.String()
+	if cfg.RampFor > 0 {
+		limits["ramp_for"] = cfg.RampFor.String()
 	}
-	if s.cfg.Observe {
+	if cfg.Observe {
 		limits["observe"] = "true"
 	}
 	return stability.Point{

@@ -23,6 +23,7 @@ type stay struct {
 	ramping atomic.Bool  // only a share is admitted, until rampEnd
 	credit  float64      // of the share; guarded by Breaker.mu
 	rampEnd time.Time
+	rampFor time.Duration
 
 	// Open and HalfOpen.
 	machine *machine

@@ -6,6 +6,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/crumplezone/stability/internal/live"
 	"github.com/crumplezone/stability/internal/stripe"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
@@ -23,13 +24,13 @@ var states = [...]State{Closed, HalfOpen, Open}
 
 // settings is what a breaker, or all members of a Group, share.
 type settings struct {
-	cfg    Config
-	simple bool    // no call needs a clock or a function of the user's
-	sum    *totals // of a Group's members; nil outside a Group
-	group  *Group  // is reported for as long as somebody has a member
-	meter  *telemetry.Meter
-	attrs  metric.MeasurementOption
-	calls  *telemetry.Calls
+	live  live.Value[Config] // with the defaults
+	name  string
+	sum   *totals // of a Group's members; nil outside a Group
+	group *Group  // is reported for as long as somebody has a member
+	meter *telemetry.Meter
+	attrs metric.MeasurementOption
+	calls *telemetry.Calls
 
 	status      metric.Int64ObservableUpDownCounter
 	transitions metric.Int64ObservableCounter
@@ -51,8 +52,7 @@ func newSettings(cfg Config) *settings {
 	}
 	m := telemetry.NewMeter(cfg.MeterProvider, policy, cfg.Name)
 	s := &settings{
-		cfg:         cfg.withDefaults(),
-		simple:      cfg.Classify == nil && cfg.SlowCall == 0,
+		name:        cfg.Name,
 		meter:       m,
 		attrs:       m.With(),
 		calls:       m.Calls("_OTHER", "breaker_rejected"),
@@ -60,6 +60,7 @@ func newSettings(cfg Config) *settings {
 		transitions: m.Counter("stability.breaker.transitions", "{transition}", "Changes to a state."),
 		observed:    m.Counter("stability.breaker.observed_rejections", "{call}", "Calls that would have been refused, but for Config.Observe."),
 	}
+	s.live.Init(cfg.withDefaults())
 	for _, state := range states {
 		s.inState[state] = m.With(keyState.String(state.String()))
 	}

@@ -74,7 +74,7 @@ func canonicalHost(u *url.URL) (host string, hasPort bool) {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		host = canonicalIP(ip).String()
 	}
-	if strings.Contains(host, ":") {
+	if strings.ContainsAny(host, ":[]") { // an address of IPv6, or what would be read as one in brackets
 		host = "[" + host + "]"
 	}
 	if port == "" {

@@ -15,6 +15,8 @@ func isMalformed(req *http.Request, err error) bool {
 	}
 	text := err.Error()
 	switch {
+	case strings.Contains(text, "http: no Host in request URL"):
+		return req.URL.Host == ""
 	case strings.Contains(text, "idna: "):
 		return !isASCII(req.URL.Host) || strings.Contains(req.URL.Host, "xn--")
 	case strings.Contains(text, "request header list larger than peer's advertised limit"):

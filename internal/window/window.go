@@ -48,6 +48,13 @@ func (w *Window) Init(span time.Duration, enough int) {
 	w.steps.Init(span/buckets, w)
 }
 
+// SetEnough says how many calls are enough from now on.
+func (w *Window) SetEnough(calls int) {
+	w.steps.Lock()
+	defer w.steps.Unlock()
+	w.enough = int64(calls)
+}
+
 // Success counts a success that was not slow.
 func (w *Window) Success() { w.steps.Count() }
 
