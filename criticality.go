@@ -3,6 +3,8 @@ package stability
 import (
 	"context"
 	"fmt"
+
+	"github.com/crumplezone/stability/internal/text"
 )
 
 // A Criticality says how much a call matters when not all calls can be served. A higher one
@@ -13,6 +15,7 @@ import (
 // Handling Overload.
 type Criticality int8
 
+// The criticalities.
 const (
 	// Sheddable calls may fail for minutes at a time: backfills, prefetches.
 	Sheddable Criticality = -2
@@ -45,15 +48,15 @@ func (c Criticality) MarshalText() ([]byte, error) {
 
 // UnmarshalText reads what MarshalText writes. It leaves c as it is and returns an error for
 // every other text.
-func (c *Criticality) UnmarshalText(text []byte) error {
-	for i, name := range criticalities {
-		if string(text) == name {
+func (c *Criticality) UnmarshalText(name []byte) error {
+	for i, is := range criticalities {
+		if string(name) == is {
 			*c = Sheddable + Criticality(i) //nolint:gosec // At most three.
 			return nil
 		}
 	}
 	return fmt.Errorf("stability: no such criticality: %q (sheddable, sheddable-plus, critical or critical-plus)",
-		shortened(string(text), maxShown))
+		text.Shortened(string(name), text.MaxShown))
 }
 
 type (

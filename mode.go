@@ -1,12 +1,17 @@
 package stability
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/crumplezone/stability/internal/text"
+)
 
 // A Mode says what a policy does with the calls that it would refuse. It is set while the
 // process runs, by the SetMode of a policy: an operator turns a limit off, or a
 // dependency, without a deployment. The zero Mode is ModeOn.
 type Mode int8
 
+// The modes.
 const (
 	// ModeOn: the policy does what its Config says.
 	ModeOn Mode = iota
@@ -41,12 +46,12 @@ func (m Mode) MarshalText() ([]byte, error) {
 
 // UnmarshalText reads what MarshalText writes. It leaves m as it is and returns an error for
 // every other text.
-func (m *Mode) UnmarshalText(text []byte) error {
-	for i, name := range modes {
-		if string(text) == name {
+func (m *Mode) UnmarshalText(name []byte) error {
+	for i, is := range modes {
+		if string(name) == is {
 			*m = Mode(i) //nolint:gosec // Less than len(modes).
 			return nil
 		}
 	}
-	return fmt.Errorf("stability: no such mode: %q (on, observe, off or open)", shortened(string(text), maxShown))
+	return fmt.Errorf("stability: no such mode: %q (on, observe, off or open)", text.Shortened(string(name), text.MaxShown))
 }

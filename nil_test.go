@@ -41,7 +41,7 @@ var nils = []any{
 // that are tested where they are.
 var noSwitch = map[string]string{
 	"stability.Rejection": "an error", "timeout.Error": "an error", "retry.Error": "an error",
-	"stability.Outcome": "a value to decode into", "stability.Mode": "a value to decode into", "stability.Criticality": "a value to decode into", "breaker.State": "a value to decode into",
+	"stability.Outcome": "a value to decode into", "stability.Mode": "a value to decode into", "points.Origin": "a value to decode into", "stability.Criticality": "a value to decode into", "breaker.State": "a value to decode into",
 	"stabilityhttp.Transport.RoundTrip":            "asks http.DefaultTransport",
 	"stabilityhttp.Transport.CloseIdleConnections": "asks http.DefaultTransport",
 	"stabilityhttp.Handler.ServeHTTP":              "asks http.DefaultServeMux",

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"strings"
 	"time"
+
+	"github.com/crumplezone/stability/internal/text"
 )
 
 // ErrRejected is what every refusal is: errors.Is finds it in each [Rejection], and in
@@ -43,9 +45,9 @@ type Rejection struct {
 func (r *Rejection) Error() string {
 	var b strings.Builder
 	if r.Name != "" || r.Key != "" {
-		b.WriteString(quoted(r.Name))
+		b.WriteString(text.Quoted(r.Name))
 		if r.Key != "" {
-			b.WriteString("[" + quoted(r.Key) + "]")
+			b.WriteString("[" + text.Quoted(r.Key) + "]")
 		}
 		b.WriteString(": ")
 	}
@@ -53,7 +55,7 @@ func (r *Rejection) Error() string {
 	case r.Reason != nil:
 		b.WriteString(r.Reason.Error())
 	case r.Policy != "":
-		b.WriteString(quoted(r.Policy) + ": call rejected")
+		b.WriteString(text.Quoted(r.Policy) + ": call rejected")
 	default:
 		b.WriteString(ErrRejected.Error())
 	}

@@ -100,7 +100,7 @@ func New(cfg Config) *Breaker {
 		in[b.State()] = 1
 		b.observe(o, &b.totals, in)
 	})
-	telemetry.Register(b.meter, b, (*Breaker).point)
+	telemetry.Register(b.meter, b, source)
 	return b
 }
 

@@ -51,7 +51,7 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 		g.observe(o, g.sum, g.inStates())
 		o.ObserveInt64(overflowed, g.members.Overflowed(), g.attrs)
 	})
-	telemetry.Register(s.meter, g, (*Group).point)
+	telemetry.Register(s.meter, g, groupSource)
 	return g
 }
 

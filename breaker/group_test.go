@@ -15,6 +15,7 @@ import (
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/breaker"
 	"github.com/crumplezone/stability/internal/policytest"
+	"github.com/crumplezone/stability/points"
 )
 
 // Contract: 42
@@ -264,7 +265,7 @@ func TestOverflowBreakerOnlyWatches(t *testing.T) {
 		require.Equal(t, 1, s.Open, "of the keys that have a breaker")
 		require.Zero(t, s.Closed)
 		require.EqualValues(t, 200, meter.Values(t)["stability.keys.overflowed{stability.name=hosts,stability.policy=breaker}"])
-		for _, p := range stability.Points() {
+		for _, p := range points.List() {
 			if p.Name == "hosts" {
 				require.EqualValues(t, 200, p.Figures["overflowed"])
 				require.Equal(t, 1, p.Keys)

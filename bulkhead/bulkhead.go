@@ -97,7 +97,7 @@ func New(cfg Config) *Bulkhead {
 	b := new(Bulkhead)
 	b.init(newSettings(cfg), "")
 	telemetry.Observe(b.meter, b, func(b *Bulkhead, o metric.Observer) { b.observe(o, b.Stats()) })
-	telemetry.Register(b.meter, b, func(b *Bulkhead) stability.Point { return b.point(b.Stats()) })
+	telemetry.Register(b.meter, b, source)
 	return b
 }
 

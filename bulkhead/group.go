@@ -40,7 +40,7 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 		g.observe(o, f)
 		o.ObserveInt64(overflowed, f.Overflowed, g.attrs)
 	})
-	telemetry.Register(s.meter, g, (*Group).describe)
+	telemetry.Register(s.meter, g, groupSource)
 	return g
 }
 
@@ -115,25 +115,6 @@ func (g *Group) Stats() Stats {
 		s.QueueLimit += m.QueueLimit
 	}
 	return s
-}
-
-// describe is what the group is listed as among the points of a process: with the limits
-// of each member, and how many were given another.
-func (g *Group) describe() stability.Point {
-	s := g.Stats()
-	cfg := g.live.Config()
-	s.Limit, s.QueueLimit = cfg.Limit, cfg.Queue
-	p := g.point(s)
-	p.Keys = g.members.Len()
-	p.Figures["overflowed"] = float64(s.Overflowed)
-	changed := 0
-	for b := range g.members.All() {
-		if b.own.Load() != 0 {
-			changed++
-		}
-	}
-	telemetry.Changed(p.Limits, changed, "limit")
-	return p
 }
 
 // blank reports whether a new bulkhead would be the same.

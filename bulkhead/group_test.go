@@ -15,6 +15,7 @@ import (
 
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/bulkhead"
+	"github.com/crumplezone/stability/points"
 )
 
 func enter(t testing.TB, g stability.Gate) *stability.Pass {
@@ -119,10 +120,11 @@ func TestPointOfAGroup(t *testing.T) {
 		for i := range keys {
 			g.Get(strconv.Itoa(i))
 		}
-		all := stability.Points()
-		at := slices.IndexFunc(all, func(p stability.Point) bool { return p.Name == name })
+		all := points.List()
+		at := slices.IndexFunc(all, func(p points.Point) bool { return p.Name == name })
 		require.GreaterOrEqual(t, at, 0)
-		require.Equal(t, map[string]string{"limit": "7", "queue": "3"}, all[at].Limits)
+		limit, _ := all[at].Setting("limit")
+		require.Equal(t, points.Setting{Name: "limit", Value: "7", Unit: "calls"}, limit)
 		require.Equal(t, keys, all[at].Keys)
 	}
 	runtime.KeepAlive(g)

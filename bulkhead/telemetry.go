@@ -1,12 +1,10 @@
 package bulkhead
 
 import (
-	"fmt"
 	"sync/atomic"
 
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/internal/live"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
@@ -52,20 +50,4 @@ func (s *settings) observe(o metric.Observer, f Stats) {
 	o.ObserveInt64(s.limits, int64(f.Limit), s.attrs)
 	o.ObserveInt64(s.queueUsage, int64(f.Queued), s.attrs)
 	o.ObserveInt64(s.queueLimits, int64(f.QueueLimit), s.attrs)
-}
-
-// point is what a bulkhead, or a Group, is listed as among the points of a process.
-func (s *settings) point(f Stats) stability.Point {
-	p := stability.Point{
-		Limits:  map[string]string{"limit": fmt.Sprint(f.Limit)},
-		Calls:   f.Calls,
-		Figures: map[string]float64{"in_use": float64(f.InUse), "queued": float64(f.Queued)},
-	}
-	if f.QueueLimit > 0 {
-		p.Limits["queue"] = fmt.Sprint(f.QueueLimit)
-	}
-	if wait := s.live.Config().MaxWait; wait > 0 {
-		p.Limits["max_wait"] = wait.String()
-	}
-	return p
 }

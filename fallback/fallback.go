@@ -54,7 +54,7 @@ type Fallback struct {
 func New(cfg Config) *Fallback {
 	f := &Fallback{settings: newSettings(cfg)}
 	telemetry.Observe(f.meter, f, func(f *Fallback, o metric.Observer) { f.observe(o, f.Stats()) })
-	telemetry.Register(f.meter, f, (*Fallback).point)
+	telemetry.Register(f.meter, f, source)
 	return f
 }
 

@@ -3,7 +3,6 @@ package fallback
 import (
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
 
@@ -32,13 +31,4 @@ func (s *settings) observe(o metric.Observer, f Stats) {
 	s.calls.Observe(o, f.Calls)
 	o.ObserveInt64(s.degradedCalls, f.Degraded, s.attrs)
 	o.ObserveInt64(s.unansweredCalls, f.Unanswered, s.attrs)
-}
-
-// point is what a fallback is listed as among the points of a process.
-func (f *Fallback) point() stability.Point {
-	s := f.Stats()
-	return stability.Point{
-		Calls:   s.Calls,
-		Figures: map[string]float64{"degraded": float64(s.Degraded), "unanswered": float64(s.Unanswered)},
-	}
 }

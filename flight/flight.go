@@ -88,7 +88,7 @@ func New[T any](cfg Config) *Flights[T] {
 	kept := f.live.Config()
 	f.kept = shelf[T]{max: kept.MaxStale, maxAge: kept.StaleIfError, byKey: map[string]*good[T]{}}
 	telemetry.Observe(f.meter, f, func(f *Flights[T], o metric.Observer) { f.observe(o, f.Stats()) })
-	telemetry.Register(f.meter, f, func(f *Flights[T]) stability.Point { return f.point(f.Stats()) })
+	telemetry.Register(f.meter, f, source[T]())
 	return f
 }
 

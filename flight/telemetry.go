@@ -1,11 +1,8 @@
 package flight
 
 import (
-	"strconv"
-
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/internal/live"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
@@ -48,20 +45,4 @@ func (s *settings) observe(o metric.Observer, f Stats) {
 	o.ObserveInt64(s.usage, int64(f.Running), s.attrs)
 	o.ObserveInt64(s.staleUsage, int64(f.Kept), s.attrs)
 	o.ObserveInt64(s.staleUsageLimit, int64(s.live.Config().MaxStale), s.attrs)
-}
-
-// point is what flights are listed as among the points of a process.
-func (s *settings) point(f Stats) stability.Point {
-	p := stability.Point{
-		Calls: f.Calls,
-		Figures: map[string]float64{
-			"running": float64(f.Running), "shared": float64(f.Shared), "stale": float64(f.Stale), "kept": float64(f.Kept),
-		},
-	}
-	if cfg := s.live.Config(); cfg.StaleIfError > 0 {
-		p.Limits = map[string]string{
-			"stale_if_error": cfg.StaleIfError.String(), "max_stale": strconv.Itoa(cfg.MaxStale),
-		}
-	}
-	return p
 }

@@ -67,7 +67,7 @@ func New(cfg Config) *Hedge {
 		})
 	}
 	telemetry.Observe(h.instruments.meter, h, func(h *Hedge, o metric.Observer) { h.instruments.observe(o, h.Stats()) })
-	telemetry.Register(h.instruments.meter, h, (*Hedge).point)
+	telemetry.Register(h.instruments.meter, h, source)
 	return h
 }
 

@@ -44,7 +44,7 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 		g.observe(o, f)
 		o.ObserveInt64(overflowed, f.Overflowed, g.attrs)
 	})
-	telemetry.Register(s.meter, g, (*Group).describe)
+	telemetry.Register(s.meter, g, groupSource)
 	return g
 }
 
@@ -121,28 +121,6 @@ func (g *Group) Stats() Stats {
 		s.Queued += m.Queued
 	}
 	return s
-}
-
-// describe is what the group is listed as among the points of a process: with the rate
-// and the burst of each member, and how many were given others.
-func (g *Group) describe() stability.Point {
-	s := g.Stats()
-	p := g.point(s)
-	p.Keys = g.members.Len()
-	p.Figures["overflowed"] = float64(s.Overflowed)
-	rates, bursts := 0, 0
-	for l := range g.members.All() {
-		m := l.read()
-		if m.Rate != s.Rate {
-			rates++
-		}
-		if m.Burst != s.Burst {
-			bursts++
-		}
-	}
-	telemetry.Changed(p.Limits, rates, "rate")
-	telemetry.Changed(p.Limits, bursts, "burst")
-	return p
 }
 
 // blank reports whether a new limiter would be the same.

@@ -70,7 +70,7 @@ func New(cfg Config) *Limiter {
 	l := new(Limiter)
 	l.init(newSettings(cfg), "")
 	telemetry.Observe(l.meter, l, func(l *Limiter, o metric.Observer) { l.observe(o, l.Stats()) })
-	telemetry.Register(l.meter, l, func(l *Limiter) stability.Point { return l.point(l.Stats()) })
+	telemetry.Register(l.meter, l, source)
 	return l
 }
 

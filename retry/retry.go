@@ -74,7 +74,7 @@ func New(cfg Config) *Retry {
 	r := &Retry{name: cfg.Name, instruments: newInstruments(cfg)}
 	r.live.Init(r.complete(cfg))
 	telemetry.Observe(r.instruments.meter, r, func(r *Retry, o metric.Observer) { r.instruments.observe(o, r.Stats()) })
-	telemetry.Register(r.instruments.meter, r, (*Retry).point)
+	telemetry.Register(r.instruments.meter, r, source)
 	return r
 }
 

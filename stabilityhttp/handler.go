@@ -14,6 +14,7 @@ import (
 	"github.com/crumplezone/stability/internal/check"
 	"github.com/crumplezone/stability/internal/stripe"
 	"github.com/crumplezone/stability/internal/telemetry"
+	"github.com/crumplezone/stability/points"
 	"github.com/crumplezone/stability/ratelimit"
 )
 
@@ -220,7 +221,7 @@ func NewHandler(next http.Handler, cfg HandlerConfig) *Handler {
 		h.disbelieved = []string{h.deadlineHeader}
 	}
 	telemetry.Observe(h.instruments.meter, h, func(h *Handler, o metric.Observer) { h.observe(o) })
-	telemetry.Register(h.instruments.meter, h, (*Handler).point)
+	telemetry.Register(h.instruments.meter, h, points.Source[Handler]{Read: (*Handler).point})
 	return h
 }
 

@@ -3,17 +3,17 @@ package stabilityhttp
 import (
 	"errors"
 
-	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/points"
 )
 
 // point is what a handler is listed as among the points of a process. Its rate limit
 // and its bulkhead are points of their own.
-func (h *Handler) point() stability.Point {
+func (h *Handler) point() points.Point {
 	s := h.Stats()
-	p := stability.Point{
-		State:  "ready",
-		Limits: map[string]string{"min_timeout": h.cfg.MinTimeout.String()},
-		Calls:  s.Calls,
+	p := points.Point{
+		State:    "ready",
+		Settings: []points.Setting{{Name: "min_timeout", Value: h.cfg.MinTimeout.String()}},
+		Calls:    s.Calls,
 		Figures: map[string]float64{
 			"expired": float64(s.Expired),
 			"limited": float64(s.Limited),
@@ -28,7 +28,7 @@ func (h *Handler) point() stability.Point {
 		p.State = "saturated"
 	}
 	if h.cfg.MaxTimeout > 0 {
-		p.Limits["max_timeout"] = h.cfg.MaxTimeout.String()
+		p.Settings = append(p.Settings, points.Setting{Name: "max_timeout", Value: h.cfg.MaxTimeout.String()})
 	}
 	return p
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/internal/stripe"
 	"github.com/crumplezone/stability/internal/telemetry"
+	"github.com/crumplezone/stability/points"
 	"github.com/crumplezone/stability/timeout"
 )
 
@@ -53,24 +54,23 @@ func newLimits(cfg TransportConfig, total, patience time.Duration) *limits {
 		}
 	})
 	if total > 0 || patience > 0 {
-		telemetry.Register(m, l, (*limits).point)
+		telemetry.Register(m, l, points.Source[limits]{Read: (*limits).point})
 	}
 	return l
 }
 
 // point is what the time limits are listed as among the points of a process.
-func (l *limits) point() stability.Point {
+func (l *limits) point() points.Point {
 	s := l.stats()
-	p := stability.Point{
-		Limits:  map[string]string{},
+	p := points.Point{
 		Calls:   s.Calls,
 		Figures: map[string]float64{"exceeded": float64(s.Exceeded)},
 	}
 	if l.total > 0 {
-		p.Limits["total"] = l.total.String()
+		p.Settings = append(p.Settings, points.Setting{Name: "total", Value: l.total.String()})
 	}
 	if l.patience > 0 {
-		p.Limits["stall"] = l.patience.String()
+		p.Settings = append(p.Settings, points.Setting{Name: "stall", Value: l.patience.String()})
 	}
 	return p
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/crumplezone/stability/internal/keyed"
 	"github.com/crumplezone/stability/internal/onhold"
 	"github.com/crumplezone/stability/internal/telemetry"
+	"github.com/crumplezone/stability/points"
 )
 
 // ErrQuota is the Reason of the refusals of [PartQuota]: the server has said that
@@ -62,23 +63,23 @@ func newQuotas(cfg TransportConfig) *quotas {
 		Blank:  func(q *quota) bool { return q.left() <= 0 },
 	})
 	telemetry.Observe(m, q, func(q *quotas, o metric.Observer) { q.calls.Observe(o, q.tally.Calls()) })
-	telemetry.Register(m, q, (*quotas).point)
+	telemetry.Register(m, q, points.Source[quotas]{Read: (*quotas).point})
 	return q
 }
 
 // point is what the quotas are listed as among the points of a process.
-func (q *quotas) point() stability.Point {
+func (q *quotas) point() points.Point {
 	spent := 0
 	for member := range q.members.All() {
 		if member.left() > 0 {
 			spent++
 		}
 	}
-	return stability.Point{
-		Keys:    q.members.Len(),
-		Limits:  map[string]string{"longest": longestQuota.String()},
-		Calls:   q.tally.Calls(),
-		Figures: map[string]float64{"spent": float64(spent)},
+	return points.Point{
+		Keys:     q.members.Len(),
+		Settings: []points.Setting{{Name: "longest", Value: longestQuota.String()}},
+		Calls:    q.tally.Calls(),
+		Figures:  map[string]float64{"spent": float64(spent)},
 	}
 }
 

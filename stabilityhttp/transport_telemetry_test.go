@@ -17,6 +17,7 @@ import (
 	"github.com/crumplezone/stability/breaker"
 	"github.com/crumplezone/stability/hedge"
 	"github.com/crumplezone/stability/internal/policytest"
+	"github.com/crumplezone/stability/points"
 	"github.com/crumplezone/stability/ratelimit"
 	"github.com/crumplezone/stability/retry"
 	"github.com/crumplezone/stability/stabilityhttp"
@@ -107,9 +108,9 @@ func TestTransportTelemetry(t *testing.T) {
 // Every part of a Transport that has a name is a point, with its limits.
 func TestTransportIsPoints(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		points := func(name string) map[string]stability.Point {
-			list := map[string]stability.Point{}
-			for _, p := range stability.Points() {
+		named := func(name string) map[string]points.Point {
+			list := map[string]points.Point{}
+			for _, p := range points.List() {
 				if p.Name == name {
 					list[p.Policy] = p
 				}
@@ -128,25 +129,25 @@ func TestTransportIsPoints(t *testing.T) {
 		_, err = rt.RoundTrip(newRequest(t, http.MethodGet, bubbleURL, nil)) //nolint:bodyclose // There is none.
 		require.ErrorIs(t, err, stabilityhttp.ErrQuota)
 
-		list := points(name)
+		list := named(name)
 		for _, policy := range []string{"timeout", "retry", "hedge", "quota", "ratelimit", "bulkhead", "breaker"} {
 			require.Contains(t, list, policy)
-			require.NotEmpty(t, list[policy].Limits, policy)
+			require.NotEmpty(t, list[policy].Settings, policy)
 		}
 		require.Len(t, list, 7)
-		require.Equal(t, map[string]string{"total": "30s", "stall": "10s"}, list["timeout"].Limits)
+		require.Equal(t, []points.Setting{{Name: "total", Value: "30s"}, {Name: "stall", Value: "10s"}}, list["timeout"].Settings)
 		require.Equal(t, stability.Calls{Ignored: 1}, list["timeout"].Calls)
-		require.Equal(t, stability.Point{
-			Policy: "quota", Name: name, Keys: 1, Limits: map[string]string{"longest": "1m0s"},
+		require.Equal(t, points.Point{
+			Policy: "quota", Name: name, Keys: 1, Settings: []points.Setting{{Name: "longest", Value: "1m0s"}},
 			Calls: stability.Calls{Rejected: 1}, Figures: map[string]float64{"spent": 1},
 		}, list["quota"])
 		time.Sleep(40 * time.Second)
-		require.Zero(t, points(name)["quota"].Figures["spent"])
+		require.Zero(t, named(name)["quota"].Figures["spent"])
 
 		policytest.Keep(t, stabilityhttp.NewTransport(base, stabilityhttp.TransportConfig{
 			Name: bare, Off: stabilityhttp.PartTimeout | stabilityhttp.PartStallTimeout | stabilityhttp.PartQuota,
 		}))
-		list = points(bare)
+		list = named(bare)
 		require.Len(t, list, 3)
 		require.NotContains(t, list, "timeout")
 		require.NotContains(t, list, "quota")

@@ -41,7 +41,7 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 		g.observe(o, f)
 		o.ObserveInt64(overflowed, f.Overflowed, g.attrs)
 	})
-	telemetry.Register(s.meter, g, (*Group).describe)
+	telemetry.Register(s.meter, g, groupSource)
 	return g
 }
 
@@ -90,23 +90,6 @@ func (g *Group) SetMode(mode stability.Mode) error {
 		return nil
 	}
 	return g.setMode(mode)
-}
-
-// describe is what the group is listed as among the points of a process: with the time of
-// each member, and how many were given another.
-func (g *Group) describe() stability.Point {
-	s := g.Stats()
-	p := s.point()
-	p.Keys = g.members.Len()
-	p.Figures["overflowed"] = float64(s.Overflowed)
-	changed := 0
-	for t := range g.members.All() {
-		if !t.blank() {
-			changed++
-		}
-	}
-	telemetry.Changed(p.Limits, changed, "after")
-	return p
 }
 
 // blank reports whether a new timeout would be the same.

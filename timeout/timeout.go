@@ -57,7 +57,7 @@ func New(cfg Config) *Timeout {
 	t := new(Timeout)
 	t.init(newSettings(cfg), "")
 	telemetry.Observe(t.meter, t, func(t *Timeout, o metric.Observer) { t.observe(o, t.Stats()) })
-	telemetry.Register(t.meter, t, (*Timeout).point)
+	telemetry.Register(t.meter, t, source)
 	return t
 }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/breaker"
 	"github.com/crumplezone/stability/bulkhead"
+	"github.com/crumplezone/stability/points"
 )
 
 func main() {
@@ -66,8 +67,8 @@ func run(ctx context.Context, w io.Writer) error {
 	fmt.Fprintf(w, "bulkhead: %d of %d in use, %+v\n", p.InUse, p.Limit, p.Calls)
 
 	fmt.Fprintln(w, "\nAll policies of the process:")
-	stability.Describe("pricing", stability.Description{Guards: "prices, over HTTP", Owner: "team till"})
-	fmt.Fprint(w, stability.Points().Markdown())
+	points.Describe("pricing", points.Description{Guards: "prices, over HTTP", Owner: "team till"})
+	fmt.Fprint(w, points.Markdown(points.List()))
 
 	fmt.Fprintln(w, "\nWhat Prometheus scrapes:")
 	page := scrape(registry)

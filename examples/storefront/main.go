@@ -22,6 +22,7 @@ import (
 	"syscall"
 
 	"github.com/crumplezone/stability/examples/internal/report"
+	"github.com/crumplezone/stability/points"
 )
 
 // Exit statuses, as the usage text lists them.
@@ -86,7 +87,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	s := summarize(opts, results, ctx.Err() != nil)
 	s.printTo(stdout)
 	if n := len(results); opts.points && n > 0 {
-		fmt.Fprintf(stdout, "\nThe points at which the storefront can fail, as stability.Points lists them:\n\n%s", results[n-1].points.Markdown())
+		fmt.Fprintf(stdout, "\nThe points at which the storefront can fail, as points.List has them:\n\n%s", points.Markdown(results[n-1].points))
 	}
 	if file != nil {
 		if err := report.Write(file, reportTemplate, s.contents()); err != nil {

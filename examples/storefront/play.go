@@ -8,7 +8,7 @@ import (
 	"runtime/metrics"
 	"time"
 
-	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/points"
 )
 
 // A result is what was measured in one run. Instants are times since its start.
@@ -19,7 +19,7 @@ type result struct {
 	changes []change // of the breaker before recommendations
 	samples []sample
 	lag     time.Duration // the latest that a page was asked for after its instant
-	points  stability.PointList
+	points  []points.Point
 	ended   time.Duration
 
 	// When recommendations began to hang and when they came back; 0 where the
@@ -93,7 +93,7 @@ func play(ctx context.Context, o options, sd side, m *meters, w io.Writer) (resu
 	r.lag = l.lag
 	r.calls = sick.arrivals()
 	r.changes = st.breakerChanges()
-	r.points = stability.Points() // while its policies are there
+	r.points = points.List() // while its policies are there
 	return r, nil
 }
 

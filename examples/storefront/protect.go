@@ -6,9 +6,9 @@ import (
 
 	"go.opentelemetry.io/otel/metric"
 
-	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/breaker"
 	"github.com/crumplezone/stability/bulkhead"
+	"github.com/crumplezone/stability/points"
 	"github.com/crumplezone/stability/stabilityhttp"
 )
 
@@ -41,7 +41,7 @@ type sinks struct {
 func unguarded(_ string, base http.RoundTripper, _ sinks) http.RoundTripper { return base }
 
 // descriptions is what the list of points says of the upstreams.
-var descriptions = map[string]stability.Description{
+var descriptions = map[string]points.Description{
 	inventory:       {Guards: "what is in stock", Note: "no page without it"},
 	pricing:         {Guards: "what things cost", Note: "no page without it"},
 	recommendations: {Guards: "what else to buy", Note: "pages do without"},
@@ -52,7 +52,7 @@ var descriptions = map[string]stability.Description{
 // of a second, no second attempt, few calls at a time, and a breaker that ten
 // failures in a row open and that soon looks again.
 func guarded(upstream string, base http.RoundTripper, to sinks) http.RoundTripper {
-	stability.Describe(upstream, descriptions[upstream])
+	points.Describe(upstream, descriptions[upstream])
 	cfg := stabilityhttp.TransportConfig{
 		Name:          upstream,
 		Timeout:       800 * time.Millisecond,

@@ -18,7 +18,7 @@ var arrows = map[[2]string]string{
 	{"hedge", "retry"}: "a hedge pays from the budget that retries pay from, a retry.Budget",
 }
 
-// Arrows run one way: patterns → root ← adapters.
+// Arrows run one way: adapters → patterns → points → root.
 func TestImports(t *testing.T) {
 	module := rootModule()
 	testSupport := map[string]bool{} // packages of the root module that only tests may import
@@ -43,15 +43,19 @@ func TestImports(t *testing.T) {
 				wrong("it is for tests")
 			case isTestLibrary(imported) && !testSupport[p.ImportPath]:
 				wrong("only tests may")
-			case inside && from != "." && (to == "" || strings.HasPrefix(to, "internal/")):
+			case inside && from != "." && from != "internal/text" && (to == "" || strings.HasPrefix(to, "internal/")):
+			case from == "." && to == "internal/text": // which imports the standard library only
 			case inside && from == ".", !inside && from == "." && !isStandard(imported):
 				wrong("the root package imports the standard library only")
+			case from == "internal/text" && inside:
+				wrong("the root package imports it")
+			case to == "points" && from != "internal/text": // it imports the root package only
 			case inside && top == "internal":
-				wrong("what is internal knows the root package and its like, no pattern")
+				wrong("what is internal knows the root package, points and its like, no pattern")
 			case inside && adapters[top] == "" && top != strings.Split(to, "/")[0]:
 				used[[2]string{from, to}] = true
 				if arrows[[2]string{from, to}] == "" {
-					wrong("a pattern imports the root package and internal ones only")
+					wrong("a pattern imports the root package, points and internal ones only")
 				}
 			case (imported == "net/http" || strings.HasPrefix(imported, "net/http/")) && adapters[top] != "net/http" && !testSupport[p.ImportPath]:
 				wrong("only stabilityhttp speaks HTTP")

@@ -8,7 +8,6 @@ package telemetry
 
 import (
 	"context"
-	"fmt"
 	"runtime"
 	"strings"
 	"weak"
@@ -19,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/crumplezone/stability"
+	"github.com/crumplezone/stability/points"
 )
 
 // Scope is the name of the instrumentation scope of all instruments.
@@ -115,26 +115,19 @@ func Observe[T any](m *Meter, owner *T, f func(*T, metric.Observer)) {
 	}
 }
 
-// Register makes a policy that has a name one of the [stability.Points]. read leaves
-// Policy and Name to it.
-func Register[T any](m *Meter, owner *T, read func(*T) stability.Point) {
+// Register makes a policy that has a name one of the points of the process. Read of source
+// leaves Policy and Name to it.
+func Register[T any](m *Meter, owner *T, source points.Source[T]) {
 	if m.name == "" {
 		return
 	}
-	policy, name := m.policy, m.name
-	stability.Register(owner, func(owner *T) stability.Point {
+	policy, name, read := m.policy, m.name, source.Read
+	source.Read = func(owner *T) points.Point {
 		p := read(owner)
 		p.Policy, p.Name = policy, name
 		return p
-	})
-}
-
-// Changed says in the limits of a Group's [stability.Point] that the named one was changed
-// for n members.
-func Changed(limits map[string]string, n int, name string) {
-	if n > 0 {
-		limits[name] += fmt.Sprintf(" (not of %d members)", n)
 	}
+	points.Register(owner, source)
 }
 
 // handle passes on what an SDK makes of an instrument. It is never a reason to

@@ -1,4 +1,6 @@
-package stability
+// Package text shows what others wrote as what it is: one line of an error or a log, one cell of a
+// table.
+package text
 
 import (
 	"strconv"
@@ -7,16 +9,16 @@ import (
 	"unicode/utf8"
 )
 
-// maxShown is how many characters of a text that others chose are shown: a key that a
+// MaxShown is how many characters of a text that others chose are shown: a key that a
 // Group keeps is never longer.
-const maxShown = 256
+const MaxShown = 256
 
-// quoted returns text for a message of one line. What is printable stays as it is.
+// Quoted returns text for a message of one line. What is printable stays as it is.
 // Everything else is quoted as in Go: a line end cannot begin a line of a log, an escape
 // sequence does not reach a terminal, a mark that turns the direction of writing round is
 // seen.
-func quoted(text string) string {
-	short := shortened(text, maxShown)
+func Quoted(text string) string {
+	short := Shortened(text, MaxShown)
 	for _, r := range short {
 		// Invalid UTF-8 reads as U+FFFD, which is printable.
 		if r == utf8.RuneError || !strconv.IsPrint(r) {
@@ -26,9 +28,9 @@ func quoted(text string) string {
 	return short
 }
 
-// shortened returns the first characters of text, at most that many, with "…" in the place
+// Shortened returns the first characters of text, at most that many, with "…" in the place
 // of those left out.
-func shortened(text string, most int) string {
+func Shortened(text string, most int) string {
 	if len(text) <= most {
 		return text
 	}
@@ -41,15 +43,15 @@ func shortened(text string, most int) string {
 	return text
 }
 
-// maxCell is how many characters a cell of a table has at most.
-const maxCell = 1024
+// MaxCell is how many characters a cell of a table has at most.
+const MaxCell = 1024
 
-// cell returns text for a cell of a Markdown table, which shows it as what it is: it
+// Cell returns text for a cell of a Markdown table, which shows it as what it is: it
 // neither ends the cell nor the row, and is no link, image, code, emphasis or HTML. White
 // space of any kind is a space. What is neither that nor printable, and what is no UTF-8,
 // is shown as in a string of Go.
-func cell(text string) string {
-	text = shortened(text, maxCell)
+func Cell(text string) string {
+	text = Shortened(text, MaxCell)
 	var b strings.Builder
 	before := ' ' // the last character of text that was written
 	for i := 0; i < len(text); {

@@ -1,8 +1,9 @@
-package stability_test
+package points_test
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"math"
 	"net/http"
 	"runtime"
@@ -20,15 +21,34 @@ import (
 	"github.com/crumplezone/stability/fallback"
 	"github.com/crumplezone/stability/flight"
 	"github.com/crumplezone/stability/hedge"
+	"github.com/crumplezone/stability/points"
 	"github.com/crumplezone/stability/ratelimit"
 	"github.com/crumplezone/stability/retry"
 	"github.com/crumplezone/stability/stabilityhttp"
 	"github.com/crumplezone/stability/timeout"
 )
 
+func ok(context.Context) error { return nil }
+
+var errCall = errors.New("the call's own error")
+
+// asJSON is the JSON of a list, as an operator gets it.
+func asJSON(t *testing.T, list []points.Point) []byte {
+	t.Helper()
+	text, err := json.Marshal(list)
+	require.NoError(t, err)
+	return text
+}
+
+// setting is the value of a point's setting; "" where it has none.
+func setting(p points.Point, name string) string {
+	s, _ := p.Setting(name)
+	return s.Value
+}
+
 // named returns the points of a name.
-func named(name string) (list stability.PointList) {
-	for _, p := range stability.Points() {
+func named(name string) (list []points.Point) {
+	for _, p := range points.List() {
 		if p.Name == name {
 			list = append(list, p)
 		}
@@ -38,7 +58,7 @@ func named(name string) (list stability.PointList) {
 
 func TestEveryNamedPolicyIsAPoint(t *testing.T) {
 	const name = "TestEveryNamedPolicyIsAPoint"
-	stability.Describe(name, stability.Description{Guards: "stock levels | SQL", Owner: "warehouse", Note: "pages show\n\"in stock?\""})
+	points.Describe(name, points.Description{Guards: "stock levels | SQL", Owner: "warehouse", Note: "pages show\n\"in stock?\""})
 	keep := []any{
 		breaker.New(breaker.Config{Name: name}),
 		breaker.NewGroup(breaker.Config{Name: name}, stability.Keys{}),
@@ -64,17 +84,17 @@ func TestEveryNamedPolicyIsAPoint(t *testing.T) {
 	}
 	runtime.KeepAlive(keep)
 
-	var back stability.PointList
-	require.NoError(t, json.Unmarshal(list.JSON(), &back))
+	var back []points.Point
+	require.NoError(t, json.Unmarshal(asJSON(t, list), &back))
 	require.Len(t, back, len(list))
-	require.Equal(t, list[0].Limits, back[0].Limits)
+	require.Equal(t, list[0].Settings, back[0].Settings)
 
-	lines := strings.Split(strings.TrimSpace(list.Markdown()), "\n")
+	lines := strings.Split(strings.TrimSpace(points.Markdown(list)), "\n")
 	require.Len(t, lines, 2+len(list))
 	for _, line := range lines {
 		require.Equal(t, strings.Count(lines[1], "|"), strings.Count(strings.ReplaceAll(line, `\|`, ""), "|"), line)
 	}
-	require.Contains(t, list.Markdown(), `| `+name+` | bulkhead | stock levels \| SQL | warehouse | limit 20, queue 10 |`)
+	require.Contains(t, points.Markdown(list), `| `+name+` | bulkhead | stock levels \| SQL | warehouse | mode on, limit 20, queue 10, max_wait 0s, observe false |`)
 }
 
 func TestPointsAreInOrder(t *testing.T) {
@@ -86,22 +106,25 @@ func TestPointsAreInOrder(t *testing.T) {
 		bulkhead.New(bulkhead.Config{Name: a, Limit: 1}),
 	}
 	var got []string
-	var list stability.PointList
-	for _, p := range stability.Points() {
+	var list []points.Point
+	for _, p := range points.List() {
 		if p.Name == a || p.Name == b {
-			got = append(got, p.Name+" "+p.Policy+" "+p.Limits["limit"])
+			got = append(got, p.Name+" "+p.Policy+" "+setting(p, "limit"))
 			list = append(list, p)
 		}
 	}
 	require.Equal(t, []string{a + " bulkhead 2", a + " bulkhead 1", a + " timeout ", b + " breaker "}, got)
-	require.Contains(t, list.Markdown(), "| failure_ratio 0.5, max_open_for 10s, min_calls 20, open_for 5s, probes 1, window 10s |")
+	require.Contains(t, points.Markdown(list), "| mode on, failure_ratio 0.5, min_calls 20, window 10s, consecutive 0, slow_call 0s, slow_ratio 0, open_for 5s, max_open_for 10s, "+
+		"probes 1, probe_for 30s, ramp_for 0s, observe false |")
 	runtime.KeepAlive(keep)
 }
 
 func TestNilIsNoPoint(t *testing.T) {
-	before := len(stability.Points())
-	require.Panics(t, func() { stability.Register(nil, func(*int) stability.Point { return stability.Point{} }) })
-	require.LessOrEqual(t, len(stability.Points()), before) // fewer, as policies of earlier tests are collected
+	before := len(points.List())
+	require.Panics(t, func() {
+		points.Register[int](nil, points.Source[int]{Read: func(*int) points.Point { return points.Point{} }})
+	})
+	require.LessOrEqual(t, len(points.List()), before) // fewer, as policies of earlier tests are collected
 }
 
 func TestPointsAreReadAtTheMoment(t *testing.T) {
@@ -144,8 +167,8 @@ func TestPointsWhilePoliciesComeAndGo(t *testing.T) {
 			for range 50 {
 				b := breaker.New(breaker.Config{Name: "come and go"})
 				_ = b.Run(context.Background(), ok)
-				_ = stability.Points().Markdown()
-				stability.Describe("come and go", stability.Description{Owner: "nobody"})
+				_ = points.Markdown(points.List())
+				points.Describe("come and go", points.Description{Owner: "nobody"})
 			}
 		})
 	}
@@ -154,11 +177,11 @@ func TestPointsWhilePoliciesComeAndGo(t *testing.T) {
 
 // A figure of somebody's own policy may be anything.
 func TestPointsJSONOfWhatIsNoNumber(t *testing.T) {
-	list := stability.PointList{{Name: "odd", Figures: map[string]float64{"ratio": math.NaN()}}}
-	require.True(t, json.Valid(list.JSON()))
+	list := []points.Point{{Name: "odd", Figures: map[string]float64{"ratio": math.NaN()}}}
+	require.True(t, json.Valid(asJSON(t, list)))
 }
 
 func TestMarkdownKeepsNamesInTheirCells(t *testing.T) {
-	table := stability.PointList{{Name: `a\|b` + "\n" + `c\`}}.Markdown()
+	table := points.Markdown([]points.Point{{Name: `a\|b` + "\n" + `c\`}})
 	require.Contains(t, table, `| a\\\|b c\\ |`)
 }

@@ -1,4 +1,4 @@
-package stability
+package points
 
 import (
 	"runtime"
@@ -13,14 +13,14 @@ func TestRegisterForgets(t *testing.T) {
 	registered := func() int {
 		register.mu.Lock()
 		defer register.mu.Unlock()
-		return len(register.points)
+		return len(register.entries)
 	}
 	before := registered()
 	const many = 1000
 	owners := make([]*[64]byte, many)
 	for i := range owners {
 		owners[i] = new([64]byte)
-		Register(owners[i], func(*[64]byte) Point { return Point{} })
+		Register(owners[i], Source[[64]byte]{Read: func(*[64]byte) Point { return Point{} }})
 	}
 	require.GreaterOrEqual(t, registered(), many)
 	runtime.KeepAlive(owners)
