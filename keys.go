@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/crumplezone/stability/internal/keyed"
 )
 
 // OverflowKey is the Key of a refusal by a member that a Group shares among keys past its
 // bound. As a key that a Group is asked for it is one like all others.
-const OverflowKey = "_overflow"
+const OverflowKey = keyed.OverflowKey
 
 // Keys bounds the members of a Group, which keeps one policy for each key. The
 // zero Keys is valid. A key of more than 256 bytes is kept, and shown, as its beginning and

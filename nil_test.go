@@ -27,7 +27,7 @@ import (
 
 // nils are the nil pointers of the types that a user has in a field and leaves nil.
 var nils = []any{
-	(*stability.Pass)(nil),
+	(*stability.Pass)(nil), (*stability.Group[breaker.Breaker])(nil),
 	(*breaker.Breaker)(nil), (*breaker.Group)(nil),
 	(*bulkhead.Bulkhead)(nil), (*bulkhead.Group)(nil),
 	(*timeout.Timeout)(nil), (*timeout.Group)(nil),
@@ -45,6 +45,12 @@ var noSwitch = map[string]string{
 	"stabilityhttp.Transport.RoundTrip":            "asks http.DefaultTransport",
 	"stabilityhttp.Transport.CloseIdleConnections": "asks http.DefaultTransport",
 	"stabilityhttp.Handler.ServeHTTP":              "asks http.DefaultServeMux",
+}
+
+// nameOf is the name of the type that a pointer type points to, without what it is of.
+func nameOf(pointer reflect.Type) string {
+	name, _, _ := strings.Cut(pointer.Elem().String(), "[")
+	return name
 }
 
 var errNil = errors.New("the call's own error")
@@ -91,7 +97,7 @@ func TestNilIsAnOffSwitch(t *testing.T) {
 	for _, policy := range nils {
 		of := reflect.TypeOf(policy)
 		for i := range of.NumMethod() {
-			name := strings.TrimSuffix(of.Elem().String(), "[int]") + "." + of.Method(i).Name
+			name := nameOf(of) + "." + of.Method(i).Name
 			if noSwitch[name] != "" {
 				continue
 			}
@@ -118,6 +124,8 @@ func TestNilIsAnOffSwitch(t *testing.T) {
 						require.NoError(t, v.Err(), "the caller's own")
 					case *stability.Pass:
 						require.Equal(t, errNil, v.Done(errNil))
+					case stability.Gate: // a breaker of a nil Group, or the gate of one
+						require.Equal(t, errNil, v.Run(t.Context(), func(context.Context) error { return errNil }))
 					default:
 						if p := reflect.ValueOf(v); p.Kind() == reflect.Pointer {
 							require.True(t, p.IsNil(), "a nil Group has nil members")
@@ -133,7 +141,7 @@ func TestNilIsAnOffSwitch(t *testing.T) {
 func TestNilsAreComplete(t *testing.T) {
 	known := map[string]bool{}
 	for _, policy := range nils {
-		known[strings.TrimSuffix(reflect.TypeOf(policy).Elem().String(), "[int]")] = true
+		known[nameOf(reflect.TypeOf(policy))] = true
 	}
 	files, err := filepath.Glob("api/*.txt")
 	require.NoError(t, err)

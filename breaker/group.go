@@ -1,13 +1,14 @@
 package breaker
 
 import (
+	"context"
+	"iter"
 	"time"
 
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/internal/check"
-	"github.com/crumplezone/stability/internal/keyed"
 	"github.com/crumplezone/stability/internal/telemetry"
 	"github.com/crumplezone/stability/internal/window"
 )
@@ -25,7 +26,7 @@ import (
 // goroutines.
 type Group struct {
 	*settings
-	members *keyed.Map[Breaker]
+	members *stability.Group[Breaker]
 }
 
 // NewGroup returns an empty group whose members are configured by cfg and bounded
@@ -37,7 +38,7 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 	s.sum = new(totals)
 	g := &Group{settings: s}
 	s.group = g
-	g.members = keyed.New(keys, keyed.Members[Breaker]{
+	g.members = stability.NewGroup(keys, stability.Members[Breaker]{
 		Create: func(b *Breaker, key string, overflow bool) {
 			b.watching = overflow // its keys have nothing to do with one another
 			b.init(s, key)
@@ -49,7 +50,7 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 	overflowed := s.meter.Overflowed()
 	telemetry.Observe(s.meter, g, func(g *Group, o metric.Observer) {
 		g.observe(o, g.sum, g.inStates())
-		o.ObserveInt64(overflowed, g.members.Overflowed(), g.attrs)
+		o.ObserveInt64(overflowed, g.members.Stats().Overflowed, g.attrs)
 	})
 	telemetry.Register(s.meter, g, groupSource)
 	return g
@@ -75,6 +76,31 @@ func (g *Group) Lookup(key string) (*Breaker, bool) {
 	return g.members.Lookup(key)
 }
 
+// All returns the keys and their breakers, as [stability.Group.All] does.
+func (g *Group) All() iter.Seq2[string, *Breaker] {
+	if g == nil {
+		return (*stability.Group[Breaker])(nil).All()
+	}
+	return g.members.All()
+}
+
+// Len returns how many keys have a breaker of their own.
+func (g *Group) Len() int {
+	if g == nil {
+		return 0
+	}
+	return g.members.Len()
+}
+
+// By returns a gate that passes each call through the breaker of its key, which key returns given
+// the call's context. The gate of a nil Group lets every call in.
+func (g *Group) By(key func(context.Context) string) stability.Gate {
+	if g == nil {
+		return stability.Gates()
+	}
+	return g.members.By(key)
+}
+
 // Config returns the configuration in force, with its defaults.
 func (g *Group) Config() Config {
 	if g == nil {
@@ -91,7 +117,7 @@ func (g *Group) Reconfigure(cfg Config) error {
 		return nil
 	}
 	return g.reconfigure(cfg, func(was, is *Config) {
-		for b := range g.members.All() {
+		for _, b := range g.members.All() {
 			b.adopt(was, is)
 		}
 	})
@@ -106,7 +132,7 @@ func (g *Group) SetMode(mode stability.Mode) error {
 	if err := g.setMode(mode); err != nil {
 		return err
 	}
-	for b := range g.members.All() {
+	for _, b := range g.members.All() {
 		b.follow()
 	}
 	return nil
@@ -139,7 +165,7 @@ func (g *Group) Stats() GroupStats {
 		HalfOpen: int(in[HalfOpen]),
 		Open:     int(in[Open]),
 
-		Overflowed: g.members.Overflowed(),
+		Overflowed: g.members.Stats().Overflowed,
 		Mode:       g.live.Load().Mode,
 	}
 }
@@ -188,7 +214,7 @@ func (b *Breaker) running() bool {
 
 // inStates counts the members in each state.
 func (g *Group) inStates() (in [len(states)]int64) {
-	for b := range g.members.All() {
+	for _, b := range g.members.All() {
 		if !b.watching { // else it refuses nothing, and is of many keys
 			in[b.State()]++
 		}

@@ -58,7 +58,7 @@ var groupSource = points.Source[Group]{
 	},
 	Members: func(g *Group) iter.Seq[points.Member] {
 		return func(yield func(points.Member) bool) {
-			for b := range g.members.All() {
+			for _, b := range g.members.All() {
 				s := b.Stats()
 				if !yield(points.Member{Key: b.key, State: s.shown(), Calls: s.Calls, Figures: s.figures()}) {
 					return
@@ -123,7 +123,7 @@ func (g *Group) do(action string) error {
 	case "auto":
 		return g.SetMode(stability.ModeOn)
 	case "reset":
-		for b := range g.members.All() {
+		for _, b := range g.members.All() {
 			b.Reset()
 		}
 		return nil

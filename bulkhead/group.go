@@ -1,11 +1,13 @@
 package bulkhead
 
 import (
+	"context"
+	"iter"
+
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/internal/check"
-	"github.com/crumplezone/stability/internal/keyed"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
 
@@ -17,7 +19,7 @@ import (
 // goroutines.
 type Group struct {
 	*settings
-	members *keyed.Map[Bulkhead]
+	members *stability.Group[Bulkhead]
 }
 
 // NewGroup returns an empty group whose members are configured by cfg and bounded
@@ -29,7 +31,7 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 	s.sum = new(telemetry.Tally)
 	g := &Group{settings: s}
 	s.group = g
-	g.members = keyed.New(keys, keyed.Members[Bulkhead]{
+	g.members = stability.NewGroup(keys, stability.Members[Bulkhead]{
 		Create: func(b *Bulkhead, key string, _ bool) { b.init(s, key) },
 		Key:    func(b *Bulkhead) string { return b.full.Key },
 		Blank:  (*Bulkhead).blank,
@@ -64,6 +66,31 @@ func (g *Group) Lookup(key string) (*Bulkhead, bool) {
 	return g.members.Lookup(key)
 }
 
+// All returns the keys and their bulkheads, as [stability.Group.All] does.
+func (g *Group) All() iter.Seq2[string, *Bulkhead] {
+	if g == nil {
+		return (*stability.Group[Bulkhead])(nil).All()
+	}
+	return g.members.All()
+}
+
+// Len returns how many keys have a bulkhead of their own.
+func (g *Group) Len() int {
+	if g == nil {
+		return 0
+	}
+	return g.members.Len()
+}
+
+// By returns a gate that passes each call through the bulkhead of its key, which key returns given
+// the call's context. The gate of a nil Group lets every call in.
+func (g *Group) By(key func(context.Context) string) stability.Gate {
+	if g == nil {
+		return stability.Gates()
+	}
+	return g.members.By(key)
+}
+
 // Config returns the configuration in force.
 func (g *Group) Config() Config {
 	if g == nil {
@@ -93,7 +120,7 @@ func (g *Group) SetMode(mode stability.Mode) error {
 // apply lets all members follow the configuration in force. One that is made in the meantime
 // begins with it.
 func (g *Group) apply() {
-	for b := range g.members.All() {
+	for _, b := range g.members.All() {
 		b.apply()
 	}
 }
@@ -105,9 +132,9 @@ func (g *Group) Stats() Stats {
 		return Stats{}
 	}
 	s := Stats{
-		Calls: g.sum.Calls(), Observed: g.sumObserved.Load(), Mode: g.live.Load().Mode, Overflowed: g.members.Overflowed(),
+		Calls: g.sum.Calls(), Observed: g.sumObserved.Load(), Mode: g.live.Load().Mode, Overflowed: g.members.Stats().Overflowed,
 	}
-	for b := range g.members.All() {
+	for _, b := range g.members.All() {
 		m := b.now()
 		s.Limit += m.Limit
 		s.InUse += m.InUse

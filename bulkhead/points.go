@@ -29,7 +29,7 @@ var groupSource = points.Source[Group]{
 		p := reading(s, g.Config())
 		p.Keys = g.members.Len()
 		p.Figures["overflowed"] = float64(s.Overflowed)
-		for b := range g.members.All() {
+		for _, b := range g.members.All() {
 			if b.own.Load() != 0 {
 				p.Figures["members_with_own_limit"]++
 			}
@@ -38,7 +38,7 @@ var groupSource = points.Source[Group]{
 	},
 	Members: func(g *Group) iter.Seq[points.Member] {
 		return func(yield func(points.Member) bool) {
-			for b := range g.members.All() {
+			for _, b := range g.members.All() {
 				s := b.Stats()
 				m := points.Member{Key: b.full.Key, Calls: s.Calls, Figures: figures(s)}
 				m.Figures["limit"] = float64(s.Limit)

@@ -131,7 +131,7 @@ func (h *Hedge) Reconfigure(cfg Config) error {
 		share := h.live.Config().Percentile
 		h.latencies.setShare(share)
 		if h.members != nil {
-			for l := range h.members.All() {
+			for _, l := range h.members.All() {
 				l.setShare(share)
 			}
 		}

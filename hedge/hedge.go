@@ -19,7 +19,6 @@ import (
 
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/internal/ended"
-	"github.com/crumplezone/stability/internal/keyed"
 	"github.com/crumplezone/stability/internal/live"
 	"github.com/crumplezone/stability/internal/onhold"
 	"github.com/crumplezone/stability/internal/stripe"
@@ -42,8 +41,8 @@ type Hedge struct {
 	name        string
 	own         *retry.Budget // in place of a Config.Budget; made when it is needed first
 	instruments instruments
-	latencies   latencies             // of all calls; not used where the delay is fixed, or there are
-	members     *keyed.Map[latencies] // those of the calls of each key
+	latencies   latencies                   // of all calls; not used where the delay is fixed, or there are
+	members     *stability.Group[latencies] // those of the calls of each key
 
 	tally                    telemetry.Tally
 	started, won, suppressed stripe.Counter
@@ -60,7 +59,7 @@ func New(cfg Config) *Hedge {
 	h.live.Init(cfg)
 	h.latencies.share = cfg.Percentile
 	if cfg.Key != nil {
-		h.members = keyed.New(cfg.Keys, keyed.Members[latencies]{
+		h.members = stability.NewGroup(cfg.Keys, stability.Members[latencies]{
 			Create: func(l *latencies, key string, _ bool) { l.share, l.key = h.live.Config().Percentile, key },
 			Key:    func(l *latencies) string { return l.key },
 			Blank:  func(*latencies) bool { return true },
@@ -104,7 +103,7 @@ func (h *Hedge) longest(cfg *Config) time.Duration {
 		return cfg.delay(&h.latencies)
 	}
 	longest, some := time.Duration(0), false
-	for l := range h.members.All() {
+	for _, l := range h.members.All() {
 		longest, some = max(longest, cfg.delay(l)), true
 	}
 	if !some {

@@ -1,11 +1,13 @@
 package ratelimit
 
 import (
+	"context"
+	"iter"
+
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/internal/check"
-	"github.com/crumplezone/stability/internal/keyed"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
 
@@ -20,7 +22,7 @@ import (
 // goroutines.
 type Group struct {
 	*settings
-	members *keyed.Map[Limiter]
+	members *stability.Group[Limiter]
 }
 
 // NewGroup returns an empty group whose members are configured by cfg and bounded
@@ -32,7 +34,7 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 	s.sum = new(telemetry.Tally)
 	g := &Group{settings: s}
 	s.group = g
-	g.members = keyed.New(keys, keyed.Members[Limiter]{
+	g.members = stability.NewGroup(keys, stability.Members[Limiter]{
 		Create:   func(l *Limiter, key string, _ bool) { l.init(s, key) },
 		Key:      func(l *Limiter) string { return l.key },
 		Blank:    (*Limiter).blank,
@@ -68,6 +70,31 @@ func (g *Group) Lookup(key string) (*Limiter, bool) {
 	return g.members.Lookup(key)
 }
 
+// All returns the keys and their limiters, as [stability.Group.All] does.
+func (g *Group) All() iter.Seq2[string, *Limiter] {
+	if g == nil {
+		return (*stability.Group[Limiter])(nil).All()
+	}
+	return g.members.All()
+}
+
+// Len returns how many keys have a limiter of their own.
+func (g *Group) Len() int {
+	if g == nil {
+		return 0
+	}
+	return g.members.Len()
+}
+
+// By returns a gate that passes each call through the limiter of its key, which key returns given
+// the call's context. The gate of a nil Group lets every call in.
+func (g *Group) By(key func(context.Context) string) stability.Gate {
+	if g == nil {
+		return stability.Gates()
+	}
+	return g.members.By(key)
+}
+
 // Config returns the configuration in force.
 func (g *Group) Config() Config {
 	if g == nil {
@@ -98,7 +125,7 @@ func (g *Group) SetMode(mode stability.Mode) error {
 // apply lets all members follow the configuration in force. One that is made in the meantime
 // begins with it.
 func (g *Group) apply() {
-	for l := range g.members.All() {
+	for _, l := range g.members.All() {
 		l.apply()
 	}
 }
@@ -113,9 +140,9 @@ func (g *Group) Stats() Stats {
 	now := g.live.Load()
 	s := Stats{
 		Calls: g.sum.Calls(), Rate: now.Config.Rate, Burst: now.Config.burst(), Observed: g.sumObserved.Load(),
-		Mode: now.Mode, Overflowed: g.members.Overflowed(),
+		Mode: now.Mode, Overflowed: g.members.Stats().Overflowed,
 	}
-	for l := range g.members.All() {
+	for _, l := range g.members.All() {
 		m := l.read()
 		s.Tokens += m.Tokens
 		s.Queued += m.Queued

@@ -29,7 +29,7 @@ var groupSource = points.Source[Group]{
 		p := reading(s, g.Config())
 		p.Keys = g.members.Len()
 		p.Figures["overflowed"] = float64(s.Overflowed)
-		for l := range g.members.All() {
+		for _, l := range g.members.All() {
 			l.mu.Lock()
 			own := l.own()
 			l.mu.Unlock()
@@ -44,7 +44,7 @@ var groupSource = points.Source[Group]{
 	},
 	Members: func(g *Group) iter.Seq[points.Member] {
 		return func(yield func(points.Member) bool) {
-			for l := range g.members.All() {
+			for _, l := range g.members.All() {
 				s := l.Stats()
 				m := points.Member{Key: l.key, Calls: s.Calls, Figures: figures(s)}
 				m.Figures["rate"], m.Figures["burst"] = s.Rate, float64(s.Burst)

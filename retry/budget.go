@@ -10,7 +10,6 @@ import (
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/internal/attempts"
 	"github.com/crumplezone/stability/internal/check"
-	"github.com/crumplezone/stability/internal/keyed"
 	"github.com/crumplezone/stability/internal/live"
 	"github.com/crumplezone/stability/internal/window"
 )
@@ -97,7 +96,7 @@ const (
 // goroutines, and none blocks for longer than a reading takes.
 type Budget struct {
 	key     func(context.Context) string
-	members *keyed.Map[Budget]        // nil: there is no key
+	members *stability.Group[Budget]  // nil: there is no key
 	live    *live.Value[BudgetConfig] // nil of a member, and of an unlimited one
 	name    string                    // the key of a member
 
@@ -166,7 +165,7 @@ func NewBudget(cfg BudgetConfig) *Budget {
 		total := new(Budget)
 		total.init(BudgetConfig{MinPerSecond: cfg.TotalMinPerSecond, Window: cfg.Window})
 		b.total = total
-		b.members = keyed.New(cfg.Keys, keyed.Members[Budget]{
+		b.members = stability.NewGroup(cfg.Keys, stability.Members[Budget]{
 			Create: func(member *Budget, key string, _ bool) {
 				member.init(*b.live.Config())
 				member.name, member.total = key, total
@@ -246,7 +245,7 @@ func (b *Budget) Reconfigure(cfg BudgetConfig) error {
 			return
 		}
 		b.total.set(0, cfg.TotalMinPerSecond*cfg.Window.Seconds())
-		for member := range b.members.All() {
+		for _, member := range b.members.All() {
 			member.set(cfg.Ratio, cfg.floor())
 		}
 	})
@@ -324,7 +323,7 @@ func (b *Budget) Spend() bool {
 		return true
 	}
 	if b.members != nil {
-		b = b.members.Overflow()
+		b = b.members.Shared()
 	}
 	_, ok := b.spend()
 	return ok
@@ -404,7 +403,7 @@ func (b *Budget) Stats() BudgetStats {
 	if b.members != nil && b.members.Len() > 0 {
 		var sum BudgetStats
 		floors := 0.0
-		for member := range b.members.All() {
+		for _, member := range b.members.All() {
 			s := member.Stats()
 			sum.Limit += s.Limit
 			sum.Spent += s.Spent

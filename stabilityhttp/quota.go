@@ -14,7 +14,6 @@ import (
 
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/internal/ended"
-	"github.com/crumplezone/stability/internal/keyed"
 	"github.com/crumplezone/stability/internal/onhold"
 	"github.com/crumplezone/stability/internal/telemetry"
 	"github.com/crumplezone/stability/points"
@@ -33,7 +32,7 @@ type quotas struct {
 	name    string
 	passOn  time.Duration // what a request made while serving does not wait for
 	heard   atomic.Bool   // that a quota was used up: most servers never say so
-	members *keyed.Map[quota]
+	members *stability.Group[quota]
 	tally   telemetry.Tally
 	calls   *telemetry.Calls
 }
@@ -57,7 +56,7 @@ var epoch = time.Now()
 func newQuotas(cfg TransportConfig) *quotas {
 	m := telemetry.NewMeter(cfg.MeterProvider, quotaGateName, cfg.Name)
 	q := &quotas{name: cfg.Name, passOn: cfg.passOn(), calls: m.Calls("_OTHER", quotaGateName+"_rejected")}
-	q.members = keyed.New(cfg.Keys, keyed.Members[quota]{
+	q.members = stability.NewGroup(cfg.Keys, stability.Members[quota]{
 		Create: func(m *quota, key string, overflow bool) { m.all, m.key, m.shared = q, key, overflow },
 		Key:    func(m *quota) string { return m.key },
 		Blank:  func(q *quota) bool { return q.left() <= 0 },
@@ -70,7 +69,7 @@ func newQuotas(cfg TransportConfig) *quotas {
 // point is what the quotas are listed as among the points of a process.
 func (q *quotas) point() points.Point {
 	spent := 0
-	for member := range q.members.All() {
+	for _, member := range q.members.All() {
 		if member.left() > 0 {
 			spent++
 		}

@@ -1,11 +1,13 @@
 package timeout
 
 import (
+	"context"
+	"iter"
+
 	"go.opentelemetry.io/otel/metric"
 
 	"github.com/crumplezone/stability"
 	"github.com/crumplezone/stability/internal/check"
-	"github.com/crumplezone/stability/internal/keyed"
 	"github.com/crumplezone/stability/internal/stripe"
 	"github.com/crumplezone/stability/internal/telemetry"
 )
@@ -18,7 +20,7 @@ import (
 // goroutines.
 type Group struct {
 	*settings
-	members *keyed.Map[Timeout]
+	members *stability.Group[Timeout]
 }
 
 // NewGroup returns an empty group whose members are configured by cfg and bounded
@@ -30,7 +32,7 @@ func NewGroup(cfg Config, keys stability.Keys) *Group {
 	s.sum, s.sumExceeded = new(telemetry.Tally), new(stripe.Counter)
 	g := &Group{settings: s}
 	s.group = g
-	g.members = keyed.New(keys, keyed.Members[Timeout]{
+	g.members = stability.NewGroup(keys, stability.Members[Timeout]{
 		Create: func(t *Timeout, key string, _ bool) { t.init(s, key) },
 		Key:    func(t *Timeout) string { return t.key },
 		Blank:  (*Timeout).blank,
@@ -63,6 +65,31 @@ func (g *Group) Lookup(key string) (*Timeout, bool) {
 		return nil, false
 	}
 	return g.members.Lookup(key)
+}
+
+// All returns the keys and their timeouts, as [stability.Group.All] does.
+func (g *Group) All() iter.Seq2[string, *Timeout] {
+	if g == nil {
+		return (*stability.Group[Timeout])(nil).All()
+	}
+	return g.members.All()
+}
+
+// Len returns how many keys have a timeout of their own.
+func (g *Group) Len() int {
+	if g == nil {
+		return 0
+	}
+	return g.members.Len()
+}
+
+// By returns a gate that passes each call through the timeout of its key, which key returns given
+// the call's context. The gate of a nil Group lets every call in.
+func (g *Group) By(key func(context.Context) string) stability.Gate {
+	if g == nil {
+		return stability.Gates()
+	}
+	return g.members.By(key)
 }
 
 // Config returns the configuration in force.

@@ -27,7 +27,7 @@ var groupSource = points.Source[Group]{
 		p := reading(s, g.Config())
 		p.Keys = g.members.Len()
 		p.Figures["overflowed"] = float64(s.Overflowed)
-		for t := range g.members.All() {
+		for _, t := range g.members.All() {
 			if t.own.Load() != 0 {
 				p.Figures["members_with_own_after"]++
 			}
@@ -36,7 +36,7 @@ var groupSource = points.Source[Group]{
 	},
 	Members: func(g *Group) iter.Seq[points.Member] {
 		return func(yield func(points.Member) bool) {
-			for t := range g.members.All() {
+			for _, t := range g.members.All() {
 				s := t.Stats()
 				m := points.Member{Key: t.key, Calls: s.Calls, Figures: figures(s)}
 				m.Figures["after_seconds"] = s.After.Seconds()

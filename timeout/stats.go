@@ -41,7 +41,7 @@ func (g *Group) Stats() Stats {
 	now := g.live.Load()
 	s := Stats{
 		Calls: g.sum.Calls(), Exceeded: g.sumExceeded.Load(), Observed: g.sumObserved.Load(),
-		After: now.Config.After, Mode: now.Mode, Overflowed: g.members.Overflowed(),
+		After: now.Config.After, Mode: now.Mode, Overflowed: g.members.Stats().Overflowed,
 	}
 	s.Failed += s.Exceeded
 	return s

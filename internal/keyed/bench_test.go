@@ -4,8 +4,6 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
-
-	"github.com/crumplezone/stability"
 )
 
 const manyKeys = 100_000
@@ -20,7 +18,7 @@ func keysOf(n int) []string {
 
 func BenchmarkGet(b *testing.B) {
 	keys := keysOf(manyKeys)
-	m := newThings(stability.Keys{Max: manyKeys})
+	m := newThings(Keys{Max: manyKeys})
 	for _, k := range keys {
 		m.Get(k)
 	}
@@ -52,7 +50,7 @@ func BenchmarkSyncMap(b *testing.B) {
 // BenchmarkEvict is a map at its bound to which only new keys come.
 func BenchmarkEvict(b *testing.B) {
 	keys := keysOf(2 * manyKeys)
-	m := newThings(stability.Keys{Max: manyKeys})
+	m := newThings(Keys{Max: manyKeys})
 	b.ReportAllocs()
 	for n := 0; b.Loop(); n++ {
 		m.Get(keys[n%len(keys)])
@@ -62,7 +60,7 @@ func BenchmarkEvict(b *testing.B) {
 // BenchmarkOverflow is a map at its bound of which nothing can be forgotten.
 func BenchmarkOverflow(b *testing.B) {
 	keys := keysOf(2 * manyKeys)
-	m := newThings(stability.Keys{Max: manyKeys})
+	m := newThings(Keys{Max: manyKeys})
 	for _, k := range keys[:manyKeys] {
 		m.Get(k).pinned = true
 	}

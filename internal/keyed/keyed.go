@@ -11,8 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 	"weak"
-
-	"github.com/crumplezone/stability"
 )
 
 const (
@@ -35,11 +33,20 @@ const (
 	walkSteps = 128
 )
 
+// OverflowKey is the Key of a member that keys past the bound share.
+const OverflowKey = "_overflow"
+
+// Keys bounds a Map. The zero value of a field is its default.
+type Keys struct {
+	Max     int           // members
+	IdleFor time.Duration // that a member is kept which nobody asks for
+}
+
 // Members are what a Map has to know of the policies that it keeps. Its functions are
 // called with the Map locked.
 type Members[T any] struct {
 	// Create makes the member of a key out of a zero T, or, with the key
-	// stability.OverflowKey, one that keys past the bound share.
+	// OverflowKey, one that keys past the bound share.
 	Create func(policy *T, key string, overflow bool)
 	// Key returns the key that Create was given.
 	Key func(*T) string
@@ -67,7 +74,7 @@ type Members[T any] struct {
 // it: a new member stands where the hand comes last, and one that Get returned is
 // marked, and passed over while there is an unmarked one to drop.
 type Map[T any] struct {
-	keys    stability.Keys
+	keys    Keys
 	members Members[T]
 	forget  func(*T) // for tests: told of each member that is dropped
 
@@ -107,7 +114,7 @@ const (
 )
 
 // New returns an empty Map. keys must be valid; their defaults are applied here.
-func New[T any](keys stability.Keys, members Members[T]) *Map[T] {
+func New[T any](keys Keys, members Members[T]) *Map[T] {
 	if keys.Max == 0 {
 		keys.Max = defaultMax
 	}
@@ -330,7 +337,7 @@ func (m *Map[T]) add(hash uint64, key string) *T {
 func (m *Map[T]) shared(n uint64) *T {
 	if m.overflow[n] == nil {
 		overflow := new(T)
-		m.members.Create(overflow, stability.OverflowKey, true)
+		m.members.Create(overflow, OverflowKey, true)
 		m.overflow[n] = overflow
 	}
 	return m.overflow[n]

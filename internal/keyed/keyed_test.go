@@ -14,15 +14,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
-
-	"github.com/crumplezone/stability"
 )
 
 func key(n int) string { return strconv.Itoa(n) }
 
 func TestDefaults(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newThings(stability.Keys{})
+		m := newThings(Keys{})
 		for n := range 5000 {
 			m.Get(key(n))
 		}
@@ -39,7 +37,7 @@ func TestDefaults(t *testing.T) {
 // Contract: 42
 func TestOneMemberForEachKey(t *testing.T) {
 	const goroutines, keys = 16, 500
-	m := newThings(stability.Keys{})
+	m := newThings(Keys{})
 	var got [goroutines][keys]*thing
 	var wg sync.WaitGroup
 	for g := range goroutines {
@@ -62,7 +60,7 @@ func TestOneMemberForEachKey(t *testing.T) {
 // Contract: 42
 func TestMillionKeys(t *testing.T) {
 	const bound = 1000
-	m := newThings(stability.Keys{Max: bound})
+	m := newThings(Keys{Max: bound})
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for n := range 1_000_000 {
 		got := m.Get(key(rnd.IntN(1_000_000_000)))
@@ -93,7 +91,7 @@ func TestBoundHolds(t *testing.T) {
 		forgotten atomic.Int64
 	}
 	var made, forgotten atomic.Int64
-	m := newTold(stability.Keys{Max: bound}, Members[counted]{
+	m := newTold(Keys{Max: bound}, Members[counted]{
 		Create: func(c *counted, key string, _ bool) { made.Add(1); c.key = key },
 		Key:    func(c *counted) string { return c.key },
 		Blank:  func(c *counted) bool { return c.inUse.Load() == 0 },
@@ -109,7 +107,7 @@ func TestBoundHolds(t *testing.T) {
 					k = key(rnd.IntN(100)) // some are busy
 				}
 				c := m.Get(k)
-				if c.key != k && c.key != stability.OverflowKey {
+				if c.key != k && c.key != OverflowKey {
 					t.Errorf("Get(%q) returned the member of %q", k, c.key)
 				}
 				c.inUse.Add(1)
@@ -135,7 +133,7 @@ func TestBoundHolds(t *testing.T) {
 
 // Members that are asked for stay, however many other keys come.
 func TestSecondChance(t *testing.T) {
-	m := newThings(stability.Keys{Max: 100})
+	m := newThings(Keys{Max: 100})
 	var hot []*thing
 	for n := range 10 {
 		hot = append(hot, m.Get("hot"+key(n)))
@@ -148,12 +146,12 @@ func TestSecondChance(t *testing.T) {
 
 // Contract: 42
 func TestOverflow(t *testing.T) {
-	m := newThings(stability.Keys{Max: 3})
+	m := newThings(Keys{Max: 3})
 	for n := range 3 {
 		m.Get(key(n)).pinned = true
 	}
 	over := m.Get("more")
-	require.Equal(t, stability.OverflowKey, over.key)
+	require.Equal(t, OverflowKey, over.key)
 	require.True(t, over.overflow)
 	require.Same(t, over, m.Get("more"))
 	require.Equal(t, 3, m.Len())
@@ -177,7 +175,7 @@ func TestOverflow(t *testing.T) {
 // Contract: 42
 func TestOverflowIsDivided(t *testing.T) {
 	first := map[string]*thing{}
-	maps := []*Map[thing]{newThings(stability.Keys{Max: 1}), newThings(stability.Keys{Max: 1})}
+	maps := []*Map[thing]{newThings(Keys{Max: 1}), newThings(Keys{Max: 1})}
 	groupings := make([]map[[2]int]bool, len(maps))
 	for i, m := range maps {
 		m.Get("kept").pinned = true
@@ -209,13 +207,13 @@ func TestOverflowIsDivided(t *testing.T) {
 //
 // Contract: 42
 func TestNoKeyNamesAnOverflowMember(t *testing.T) {
-	m := newThings(stability.Keys{Max: 1})
-	named := m.Get(stability.OverflowKey)
+	m := newThings(Keys{Max: 1})
+	named := m.Get(OverflowKey)
 	require.False(t, named.overflow)
 	named.pinned = true
 	require.NotSame(t, named, m.Get("another"))
 	require.NotSame(t, named, m.Overflow())
-	require.Same(t, named, m.Get(stability.OverflowKey))
+	require.Same(t, named, m.Get(OverflowKey))
 	first := m.Overflow()
 	require.Same(t, first, m.Overflow())
 }
@@ -241,7 +239,7 @@ func TestDeadMembersMakeRoom(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m := newThings(stability.Keys{})
+				m := newThings(Keys{})
 				for range 3 { // calls, each of which asks
 					for n := range 1024 {
 						member := m.Get(key(n))
@@ -303,7 +301,7 @@ func TestAgesRunOut(t *testing.T) {
 // by twice that; those in use stay.
 func TestIdleFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newThings(stability.Keys{Max: 2000, IdleFor: time.Minute})
+		m := newThings(Keys{Max: 2000, IdleFor: time.Minute})
 		for n := range 1000 {
 			m.Get(key(n))
 		}
@@ -331,7 +329,7 @@ func TestIdleFor(t *testing.T) {
 func TestSearchIsBounded(t *testing.T) {
 	const bound = 20_000
 	looked := 0
-	m := newTold(stability.Keys{Max: bound}, Members[thing]{
+	m := newTold(Keys{Max: bound}, Members[thing]{
 		Create: func(t *thing, key string, _ bool) { t.key, t.pinned = key, true },
 		Key:    (*thing).name,
 		Blank:  func(t *thing) bool { looked++; return !t.pinned },
@@ -342,7 +340,7 @@ func TestSearchIsBounded(t *testing.T) {
 	looked = 0
 	const attempts = 10_000
 	for n := range attempts {
-		require.Equal(t, stability.OverflowKey, m.Get("x"+key(n)).key)
+		require.Equal(t, OverflowKey, m.Get("x"+key(n)).key)
 	}
 	require.LessOrEqual(t, looked, maxSteps+attempts*searchSteps)
 
@@ -357,7 +355,7 @@ func TestSearchIsBounded(t *testing.T) {
 
 // A member that Get has just returned is not the one that makes room for the next.
 func TestJustReturnedStays(t *testing.T) {
-	m := newThings(stability.Keys{Max: 64})
+	m := newThings(Keys{Max: 64})
 	for n := range 10_000 {
 		got := m.Get(key(n))
 		m.Get(key(n + 1))
@@ -372,7 +370,7 @@ func TestFoundAndDropped(t *testing.T) {
 		"marked":   func(m *Map[thing]) { m.Get("a") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := newThings(stability.Keys{Max: 1})
+			m := newThings(Keys{Max: 1})
 			m.Get("a")
 			found := m.table.find(m.table.hash("a"), "a")
 			use(m)
@@ -388,7 +386,7 @@ func TestFoundAndDropped(t *testing.T) {
 // A member that is asked for while the hand makes up its mind is not dropped.
 func TestAskedForWhileLookedAt(t *testing.T) {
 	var m *Map[thing]
-	m = newTold(stability.Keys{Max: 2}, Members[thing]{
+	m = newTold(Keys{Max: 2}, Members[thing]{
 		Create: func(t *thing, key string, _ bool) { t.key = key },
 		Key:    (*thing).name,
 		Blank:  func(t *thing) bool { return m.Get(t.key) == t && t.key == "a" },
@@ -404,7 +402,7 @@ func TestAskedForWhileLookedAt(t *testing.T) {
 func TestUsedWhileOthersAreLookedAt(t *testing.T) {
 	used := map[string]bool{"b": true}
 	var m *Map[thing]
-	m = newTold(stability.Keys{Max: 2}, Members[thing]{
+	m = newTold(Keys{Max: 2}, Members[thing]{
 		Create: func(t *thing, key string, _ bool) { t.key = key },
 		Key:    (*thing).name,
 		Blank: func(t *thing) bool {
@@ -417,7 +415,7 @@ func TestUsedWhileOthersAreLookedAt(t *testing.T) {
 	a := m.Get("a")
 	m.Get("b")
 	m.Get("a")
-	require.Equal(t, stability.OverflowKey, m.Get("c").key)
+	require.Equal(t, OverflowKey, m.Get("c").key)
 	require.Zero(t, a.forgotten)
 	require.Same(t, a, m.Get("a"))
 }
@@ -425,7 +423,7 @@ func TestUsedWhileOthersAreLookedAt(t *testing.T) {
 // A panic of create leaves the map as it was.
 func TestCreatePanics(t *testing.T) {
 	fail := true
-	m := newTold(stability.Keys{}, Members[thing]{
+	m := newTold(Keys{}, Members[thing]{
 		Create: func(t *thing, key string, _ bool) {
 			if fail {
 				panic("create")
@@ -443,7 +441,7 @@ func TestCreatePanics(t *testing.T) {
 
 // A member's key does not keep alive what the caller cut it from.
 func TestKeyIsCopied(t *testing.T) {
-	m := newThings(stability.Keys{})
+	m := newThings(Keys{})
 	large := strings.Repeat("x", 1<<20)
 	got := m.Get(large[:3])
 	require.Equal(t, "xxx", got.key)
@@ -457,7 +455,7 @@ func TestHashAloneIsNoMatch(t *testing.T) {
 	b := strings.Repeat("b", inline)
 	keys := []string{"", "b", b[1:], b, b + "b", b + "c", b + b, "c" + b}
 	for _, k := range keys {
-		m := newThings(stability.Keys{})
+		m := newThings(Keys{})
 		m.add(0, k) // wherever its own hash would be
 		for _, other := range keys {
 			found := m.table.find(0, other)
@@ -475,7 +473,7 @@ func TestLayout(t *testing.T) {
 // The table shrinks when members go.
 func TestTableShrinks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newThings(stability.Keys{Max: 100_000, IdleFor: time.Minute})
+		m := newThings(Keys{Max: 100_000, IdleFor: time.Minute})
 		for n := range 100_000 {
 			m.Get(key(n))
 		}
@@ -498,7 +496,7 @@ func TestTableShrinks(t *testing.T) {
 // Contract: 42, 43
 func TestAllLocksForAFewMembers(t *testing.T) {
 	const members = 20_000
-	m := newThings(stability.Keys{Max: members + 1})
+	m := newThings(Keys{Max: members + 1})
 	for n := range members {
 		m.Get(key(n))
 	}
@@ -518,7 +516,7 @@ func TestAllLocksForAFewMembers(t *testing.T) {
 }
 
 func TestAllStops(t *testing.T) {
-	m := newThings(stability.Keys{})
+	m := newThings(Keys{})
 	for n := range 10 {
 		m.Get(key(n))
 	}
@@ -536,7 +534,7 @@ func TestAllStops(t *testing.T) {
 //
 // Contract: 42
 func TestLongKeys(t *testing.T) {
-	m := newThings(stability.Keys{})
+	m := newThings(Keys{})
 	require.Equal(t, strings.Repeat("x", maxKey), m.Get(strings.Repeat("x", maxKey)).key)
 	long := strings.Repeat("ä", 1<<19)
 	members := map[*thing]bool{}
@@ -564,7 +562,7 @@ func TestLongKeys(t *testing.T) {
 func TestAllWhileMembersComeAndGo(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		most := rapid.IntRange(1, 2*walkSteps+3).Draw(rt, "max")
-		m := newThings(stability.Keys{Max: most})
+		m := newThings(Keys{Max: most})
 		stay := map[*thing]bool{}
 		for n := range most {
 			m.Get(key(n)).pinned = rapid.IntRange(0, 3).Draw(rt, "pinned") > 0
@@ -595,7 +593,7 @@ func TestAllWhileMembersComeAndGo(t *testing.T) {
 }
 
 func TestGetDoesNotAllocate(t *testing.T) {
-	m := newThings(stability.Keys{Max: 1})
+	m := newThings(Keys{Max: 1})
 	m.Get("a").pinned = true
 	m.Get("b")
 	require.Zero(t, testing.AllocsPerRun(1000, func() { m.Get("a") }), "a member")

@@ -10,8 +10,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
-
-	"github.com/crumplezone/stability"
 )
 
 // thing is what the tests keep for a key.
@@ -25,7 +23,7 @@ type thing struct {
 
 func (t *thing) name() string { return t.key }
 
-func newThings(keys stability.Keys) *Map[thing] {
+func newThings(keys Keys) *Map[thing] {
 	return newTold(keys, Members[thing]{
 		Create:   func(t *thing, key string, overflow bool) { t.key, t.overflow = key, overflow },
 		Key:      (*thing).name,
@@ -141,7 +139,7 @@ type machine struct {
 func newMachine(t require.TestingT, maxMembers int) *machine {
 	return &machine{
 		t:    t,
-		m:    newThings(stability.Keys{Max: maxMembers, IdleFor: time.Minute}),
+		m:    newThings(Keys{Max: maxMembers, IdleFor: time.Minute}),
 		want: model{max: maxMembers, idleFor: time.Minute},
 	}
 }
@@ -156,7 +154,7 @@ func (s *machine) get(n int) {
 	switch {
 	case overflow:
 		require.True(s.t, got.overflow)
-		require.Equal(s.t, stability.OverflowKey, got.key)
+		require.Equal(s.t, OverflowKey, got.key)
 	case want != nil:
 		require.Same(s.t, want, got)
 	default:
@@ -231,7 +229,7 @@ func checkModel(rt *rapid.T) {
 }
 
 // newTold is New with somebody to tell of each member that is dropped.
-func newTold[T any](keys stability.Keys, members Members[T], forget func(*T)) *Map[T] {
+func newTold[T any](keys Keys, members Members[T], forget func(*T)) *Map[T] {
 	m := New(keys, members)
 	m.forget = forget
 	return m

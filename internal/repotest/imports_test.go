@@ -13,6 +13,9 @@ import (
 // adapters are the packages of the root module that carry policies over a protocol; they alone may import patterns.
 var adapters = map[string]string{"stabilityhttp": "net/http"}
 
+// beneath are the packages that the root package imports. They import the standard library only.
+var beneath = map[string]bool{"internal/keyed": true, "internal/text": true}
+
 // arrows are the imports from one pattern to another that are meant, each with its reason.
 var arrows = map[[2]string]string{
 	{"hedge", "retry"}: "a hedge pays from the budget that retries pay from, a retry.Budget",
@@ -43,13 +46,13 @@ func TestImports(t *testing.T) {
 				wrong("it is for tests")
 			case isTestLibrary(imported) && !testSupport[p.ImportPath]:
 				wrong("only tests may")
-			case inside && from != "." && from != "internal/text" && (to == "" || strings.HasPrefix(to, "internal/")):
-			case from == "." && to == "internal/text": // which imports the standard library only
+			case inside && from != "." && !beneath[from] && (to == "" || strings.HasPrefix(to, "internal/")):
+			case from == "." && beneath[to]:
 			case inside && from == ".", !inside && from == "." && !isStandard(imported):
 				wrong("the root package imports the standard library only")
-			case from == "internal/text" && inside:
+			case beneath[from] && inside:
 				wrong("the root package imports it")
-			case to == "points" && from != "internal/text": // it imports the root package only
+			case to == "points" && !beneath[from]: // it imports the root package only
 			case inside && top == "internal":
 				wrong("what is internal knows the root package, points and its like, no pattern")
 			case inside && adapters[top] == "" && top != strings.Split(to, "/")[0]:
