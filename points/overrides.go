@@ -23,6 +23,7 @@ type overrides struct {
 	code   map[string]string    // what the code says, of settings that have another value
 	forced map[string]time.Time // until when members are forced, by key
 	timer  *time.Timer          // of the next end
+	over   bool                 // the policy is gone
 	failed error                // why a value that has ended is still in force
 }
 
@@ -217,7 +218,7 @@ func (e *entry) schedule() {
 		e.timer.Stop()
 		e.timer = nil
 	}
-	if !next.IsZero() {
+	if !next.IsZero() && !e.over {
 		wait := time.Until(next)
 		if e.failed != nil {
 			wait = max(wait, retryAfter)
@@ -262,9 +263,8 @@ func (e *entry) end() {
 func (e *entry) stop() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.timer != nil {
-		e.timer.Stop()
-	}
+	e.over = true
+	e.schedule()
 }
 
 // mark says of each setting where its value comes from, and until when.

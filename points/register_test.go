@@ -30,3 +30,30 @@ func TestRegisterForgets(t *testing.T) {
 	}
 	require.LessOrEqual(t, registered(), before)
 }
+
+// What was set for a policy that is gone ends with it: no timer goes on.
+func TestNothingEndsForAPolicyThatIsGone(t *testing.T) {
+	owner := new([64]byte)
+	Register(owner, Source[[64]byte]{
+		Read: func(*[64]byte) Point {
+			return Point{Policy: "knob", Name: t.Name(), Settings: []Setting{{Name: "value", Value: "1"}}}
+		},
+		Set: func(*[64]byte, map[string]string) error { return nil },
+	})
+	e := register.named("knob", t.Name())[0]
+	require.NoError(t, Set("knob", t.Name(), map[string]string{"value": "2"}, Change{Source: Operator}))
+	ends := func() bool {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return e.timer != nil
+	}
+	require.True(t, ends())
+	runtime.KeepAlive(owner)
+	owner = nil
+	for tries := 0; ends() && tries < 10_000; tries++ {
+		runtime.GC()
+	}
+	require.False(t, ends())
+	e.end() // which was under way
+	require.False(t, ends())
+}

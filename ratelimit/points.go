@@ -47,7 +47,7 @@ var groupSource = points.Source[Group]{
 			for _, l := range g.members.All() {
 				s := l.Stats()
 				m := points.Member{Key: l.key, Calls: s.Calls, Figures: figures(s)}
-				m.Figures["rate"], m.Figures["burst"] = s.Rate, float64(s.Burst)
+				m.Figures["rate"] = s.Rate
 				if !yield(m) {
 					return
 				}
@@ -64,5 +64,7 @@ func reading(s Stats, cfg Config) points.Point {
 }
 
 func figures(s Stats) map[string]float64 {
-	return map[string]float64{"tokens": s.Tokens, "queued": float64(s.Queued), "observed": float64(s.Observed)}
+	return map[string]float64{
+		"burst": float64(s.Burst), "tokens": s.Tokens, "queued": float64(s.Queued), "observed": float64(s.Observed),
+	}
 }
