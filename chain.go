@@ -94,30 +94,26 @@ func (s *stack) Run(ctx context.Context, fn func(context.Context) error) error {
 	return s.outer.Run(ctx, func(ctx context.Context) error { return s.inner.Run(ctx, fn) })
 }
 
-// frameSize is how many gates a chain passes with one frame. A longer one has the
-// last of them, and the rest, in a chain of its own inside.
-const frameSize = 8
-
-// A chain is gates one inside another, passed through with a frame on the stack and
+// A chain is gates one inside another, passed through with Admissions on the stack and
 // no closure. Every member is a Policy as well.
 type chain struct {
-	gates []Admitter // at most frameSize, together with rest
+	gates []Admitter // at most maxPassed, together with rest
 	rest  *chain     // further in; nil: none
 }
 
 // newChain returns a chain of the gates, of which there may be any number.
 func newChain(gates []Admitter) *chain {
 	c := &chain{gates: gates}
-	if len(gates) > frameSize {
-		c.gates, c.rest = gates[:frameSize-1], newChain(gates[frameSize-1:])
+	if len(gates) > maxPassed {
+		c.gates, c.rest = gates[:maxPassed-1], newChain(gates[maxPassed-1:])
 	}
 	return c
 }
 
 func (c *chain) Run(ctx context.Context, fn func(context.Context) error) error {
-	var f frame
-	defer f.unwind()
-	ctx, err := f.enter(ctx, c.gates)
+	var f Admissions
+	defer f.unwind(0)
+	ctx, err := f.enterEach(ctx, c.gates)
 	switch {
 	case err != nil:
 	case c.rest != nil:
@@ -125,13 +121,13 @@ func (c *chain) Run(ctx context.Context, fn func(context.Context) error) error {
 	default:
 		err = fn(ctx)
 	}
-	return f.leave(err)
+	return f.leave(0, err)
 }
 
 func (c *chain) Around(ctx context.Context, inner Policy, fn func(context.Context) error) error {
-	var f frame
-	defer f.unwind()
-	ctx, err := f.enter(ctx, c.gates)
+	var f Admissions
+	defer f.unwind(0)
+	ctx, err := f.enterEach(ctx, c.gates)
 	switch {
 	case err != nil:
 	case c.rest != nil:
@@ -139,13 +135,13 @@ func (c *chain) Around(ctx context.Context, inner Policy, fn func(context.Contex
 	default:
 		err = inner.Run(ctx, fn)
 	}
-	return f.leave(err)
+	return f.leave(0, err)
 }
 
 func doChain[T any](ctx context.Context, c *chain, fn func(context.Context) (T, error), v *T) error {
-	var f frame
-	defer f.unwind()
-	ctx, err := f.enter(ctx, c.gates)
+	var f Admissions
+	defer f.unwind(0)
+	ctx, err := f.enterEach(ctx, c.gates)
 	switch {
 	case err != nil:
 	case c.rest != nil:
@@ -153,15 +149,15 @@ func doChain[T any](ctx context.Context, c *chain, fn func(context.Context) (T, 
 	default:
 		*v, err = fn(ctx)
 	}
-	return f.leave(err)
+	return f.leave(0, err)
 }
 
 func (c *chain) Enter(ctx context.Context) (*Pass, error) {
 	p := &struct {
 		Pass
-		f frame
+		f Admissions
 	}{}
-	ctx, a, err := p.f.admit(ctx, c)
+	ctx, a, err := p.f.enterAll(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -170,105 +166,9 @@ func (c *chain) Enter(ctx context.Context) (*Pass, error) {
 }
 
 // Admit lets a chain be a member of another. Unlike a single gate's, it
-// allocates: its frame has to live somewhere.
+// allocates: its Admissions have to live somewhere.
 func (c *chain) Admit(ctx context.Context) (context.Context, Admission, error) {
-	return new(frame).admit(ctx, c)
-}
-
-// A frame holds what the gates of a chain granted one call, from the outermost to
-// the innermost, and gives it back in the reverse order: each gate exactly once,
-// whatever panics on the way.
-type frame struct {
-	n        int // gates not yet left
-	err      error
-	returned bool // err is what the call returned; else it has not
-	passed   [frameSize]struct {
-		ctx       context.Context //nolint:containedctx // Release is told it.
-		admission Admission
-	}
-}
-
-// admit enters a chain and returns an admission that gives all of it back.
-func (f *frame) admit(ctx context.Context, c *chain) (context.Context, Admission, error) {
-	entered := false
-	defer func() {
-		if !entered {
-			f.unwind()
-		}
-	}()
-	ctx, err := f.enter(ctx, c.gates)
-	if err == nil && c.rest != nil {
-		ctx, err = f.pass(ctx, c.rest)
-	}
-	if err != nil {
-		err = f.leave(err)
-	}
-	entered = true
-	return ctx, Admission{Gate: f}, err
-}
-
-// Release gives back what the gates of a chain granted.
-func (f *frame) Release(_ context.Context, _ int64, err error) error {
-	defer f.unwind()
-	return f.leave(err)
-}
-
-// Answered tells each gate of a chain, the innermost first. One that panics leaves those
-// further out without the news: they hear of the end.
-func (f *frame) Answered(_ context.Context, n int64) Admission {
-	for i := f.n - 1; i >= 0; i-- {
-		at := &f.passed[i]
-		at.admission = at.admission.Answered(at.ctx)
-	}
-	return Admission{Gate: f, N: n}
-}
-
-// enter passes the gates. When one refuses, those already passed are still to be
-// left.
-func (f *frame) enter(ctx context.Context, gates []Admitter) (_ context.Context, err error) {
-	for _, g := range gates {
-		if ctx, err = f.pass(ctx, g); err != nil {
-			break
-		}
-	}
-	return ctx, err
-}
-
-func (f *frame) pass(ctx context.Context, g Admitter) (context.Context, error) {
-	inside, a, err := g.Admit(ctx)
-	if err != nil {
-		return ctx, err
-	}
-	to := &f.passed[f.n]
-	to.ctx, to.admission = inside, a
-	f.n++
-	return inside, nil
-}
-
-// leave gives back, innermost first, and hands each gate what the one inside it
-// made of err.
-func (f *frame) leave(err error) error {
-	f.err, f.returned = err, true
-	for f.n > 0 {
-		f.n-- // first, so that a gate that panics is not asked again
-		from := &f.passed[f.n]
-		f.err = from.admission.Done(from.ctx, f.err)
-	}
-	return f.err
-}
-
-// unwind gives back what leave did not come to, because the call or a gate
-// panicked. It does nothing after a complete leave.
-func (f *frame) unwind() {
-	if f.n == 0 {
-		return
-	}
-	defer f.unwind()
-	err := ErrNoReturn
-	if f.returned {
-		err = f.err
-	}
-	_ = f.leave(err)
+	return new(Admissions).enterAll(ctx, c)
 }
 
 // asAdmitter returns the gate's own Admit, or one made of its Enter.

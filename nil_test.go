@@ -40,7 +40,8 @@ var nils = []any{
 // noSwitch are the pointer types that are no policies, with the reason; and the methods
 // that are tested where they are.
 var noSwitch = map[string]string{
-	"stability.Rejection": "an error", "timeout.Error": "an error", "retry.Error": "an error",
+	"stability.Admissions": "a value, whose zero value is ready to use",
+	"stability.Rejection":  "an error", "timeout.Error": "an error", "retry.Error": "an error",
 	"stability.Outcome": "a value to decode into", "stability.Mode": "a value to decode into", "points.Origin": "a value to decode into", "stability.Criticality": "a value to decode into", "breaker.State": "a value to decode into",
 	"stabilityhttp.Transport.RoundTrip":            "asks http.DefaultTransport",
 	"stabilityhttp.Transport.CloseIdleConnections": "asks http.DefaultTransport",

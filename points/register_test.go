@@ -49,7 +49,6 @@ func TestNothingEndsForAPolicyThatIsGone(t *testing.T) {
 	}
 	require.True(t, ends())
 	runtime.KeepAlive(owner)
-	owner = nil
 	for tries := 0; ends() && tries < 10_000; tries++ {
 		runtime.GC()
 	}

@@ -187,9 +187,9 @@ func (a *attempt) receive(resp *http.Response) {
 func (a *attempt) tell() {
 	switch a.outcome {
 	case stability.Success:
-		a.passes.answered(&a.clock)
+		a.passes.Answered()
 	case stability.Failure:
-		a.passes.leave(&a.clock, breakerGate, stability.Judge(stability.Failure, nil))
+		a.passes.leave(breakerGate, stability.Judge(stability.Failure, nil))
 	}
 }
 
@@ -212,7 +212,7 @@ func (a *attempt) leave(err error) {
 		if a.sent {
 			a.x.t.limits.count(&a.clock, outcome)
 		}
-		a.passes.leave(&a.clock, 0, verdict)
+		a.passes.leave(0, verdict)
 	}()
 	switch {
 	case err == stability.ErrNoReturn: //nolint:errorlint // The sentinel itself.

@@ -17,11 +17,9 @@ const (
 	gates
 )
 
-// passes are what the gates of a host granted to an attempt. What was taken is
-// given back exactly once, whatever panics on the way.
+// passes are what the gates of a host granted to an attempt.
 type passes struct {
-	n    int // gates passed and not yet left
-	held [gates]stability.Admission
+	stability.Admissions
 
 	// marks are what gates left in the context that they gave the call, for calls that
 	// are made in it. The context of the attempt has them instead, while marked is set.
@@ -64,41 +62,22 @@ func (p *passes) enter(ctx context.Context, gates [gates]stability.Admitter) err
 		}
 	}
 	for _, g := range gates {
-		inner, a, err := g.Admit(ctx)
+		inner, err := p.Admit(ctx, g)
 		if err != nil {
 			return err
 		}
 		if inner != ctx {
 			p.keep(inner, g)
 		}
-		p.held[p.n] = a
-		p.n++
 	}
 	p.marked.Store(p.marks[0].gate != nil)
 	return nil
 }
 
-// answered tells the breaker that the host has shown that it works. None of the other gates
-// would learn anything from that.
-func (p *passes) answered(ctx context.Context) {
-	if p.n > breakerGate {
-		p.held[breakerGate] = p.held[breakerGate].Answered(ctx)
-	}
-}
-
-// leave gives back all but the first keep of the gates, innermost first, and tells
-// them how the call in ctx ended.
-func (p *passes) leave(ctx context.Context, keep int, verdict error) {
+// leave leaves all but the first keep of the gates, and tells them how the call ended.
+func (p *passes) leave(keep int, verdict error) {
 	if keep == 0 {
 		p.marked.Store(false) // before the gates learn that the call has ended
 	}
-	defer func() {
-		if p.n > keep { // a gate panicked, on behalf of a user's function
-			p.leave(ctx, keep, verdict)
-		}
-	}()
-	for p.n > keep {
-		p.n--
-		_ = p.held[p.n].Done(ctx, verdict)
-	}
+	_ = p.Leave(keep, verdict)
 }
