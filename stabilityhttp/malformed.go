@@ -15,6 +15,8 @@ func isMalformed(req *http.Request, err error) bool {
 	}
 	text := err.Error()
 	switch {
+	case strings.Contains(text, "invalid Trailer key"): // by HTTP/2, which looks at any
+		return hasBadTrailer(req)
 	case strings.Contains(text, "http: no Host in request URL"):
 		return req.URL.Host == ""
 	case strings.Contains(text, "idna: "):
@@ -53,13 +55,21 @@ func unsendable(req *http.Request) bool {
 	if req.ContentLength != 0 && req.Body == nil || !isToken(req.Method) || hasControl(req.URL.RequestURI()) {
 		return true
 	}
+	if chunked := req.Body != nil && req.Body != http.NoBody && req.ContentLength <= 0; chunked && hasBadTrailer(req) {
+		return true
+	}
+	return hasBadField(req.Header) || hasBadField(req.Trailer)
+}
+
+// hasBadTrailer reports whether the request announces a trailer that says how to read it.
+func hasBadTrailer(req *http.Request) bool {
 	for name := range req.Trailer {
 		switch http.CanonicalHeaderKey(name) {
 		case "Transfer-Encoding", "Trailer", "Content-Length":
 			return true
 		}
 	}
-	return hasBadField(req.Header) || hasBadField(req.Trailer)
+	return false
 }
 
 func hasBadField(h http.Header) bool {
