@@ -58,7 +58,7 @@ func newSettings(cfg Config) *settings {
 		calls:       m.Calls("_OTHER", "breaker_rejected"),
 		status:      m.UpDownCounter("stability.breaker.status", "1", "1 for the state that the breaker is in, 0 for the others; of a group, how many of its breakers are in the state."),
 		transitions: m.Counter("stability.breaker.transitions", "{transition}", "Changes to a state."),
-		observed:    m.Counter("stability.breaker.observed_rejections", "{call}", "Calls that would have been refused, but for Config.Observe."),
+		observed:    m.Counter("stability.breaker.observed_rejections", "{call}", "Calls that would have been refused, and were let through because the breaker only observes."),
 	}
 	s.live.Init(cfg.withDefaults())
 	for _, state := range states {

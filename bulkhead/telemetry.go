@@ -22,6 +22,7 @@ type settings struct {
 	waited      metric.Float64Histogram
 
 	usage, limits, queueUsage, queueLimits metric.Int64ObservableUpDownCounter
+	observed                               metric.Int64ObservableCounter
 }
 
 func newSettings(cfg Config) *settings {
@@ -39,6 +40,7 @@ func newSettings(cfg Config) *settings {
 		limits:      m.UpDownCounter("stability.bulkhead.limit", "{call}", "Permits."),
 		queueUsage:  m.UpDownCounter("stability.bulkhead.queue.usage", "{call}", "Calls waiting for a permit."),
 		queueLimits: m.UpDownCounter("stability.bulkhead.queue.limit", "{call}", "Calls that may wait for a permit."),
+		observed:    m.Counter("stability.bulkhead.observed_rejections", "{call}", "Calls that found no permit, and were let through because the bulkhead only observes."),
 	}
 	s.live.Init(cfg)
 	return s
@@ -50,4 +52,5 @@ func (s *settings) observe(o metric.Observer, f Stats) {
 	o.ObserveInt64(s.limits, int64(f.Limit), s.attrs)
 	o.ObserveInt64(s.queueUsage, int64(f.Queued), s.attrs)
 	o.ObserveInt64(s.queueLimits, int64(f.QueueLimit), s.attrs)
+	o.ObserveInt64(s.observed, f.Observed, s.attrs)
 }

@@ -197,15 +197,16 @@ func TestGroupIsObservedAsOne(t *testing.T) {
 		require.NoError(t, g.Get(strconv.Itoa(n)).Run(t.Context(), ok))
 	}
 	require.Equal(t, map[string]float64{
-		calls("success"):               10_000,
-		calls("failure"):               0,
-		calls("ignored"):               0,
-		calls("rejected"):              0,
-		figure("bulkhead.usage"):       1,
-		figure("bulkhead.limit"):       30,
-		figure("bulkhead.queue.usage"): 0,
-		figure("bulkhead.queue.limit"): 20,
-		figure("keys.overflowed"):      0,
+		calls("success"):                       10_000,
+		calls("failure"):                       0,
+		calls("ignored"):                       0,
+		calls("rejected"):                      0,
+		figure("bulkhead.usage"):               1,
+		figure("bulkhead.limit"):               30,
+		figure("bulkhead.observed_rejections"): 0,
+		figure("bulkhead.queue.usage"):         0,
+		figure("bulkhead.queue.limit"):         20,
+		figure("keys.overflowed"):              0,
 	}, meter.Values(t))
 	require.NoError(t, pass.Done(nil))
 }

@@ -25,6 +25,7 @@ type settings struct {
 
 	limit      metric.Float64ObservableGauge
 	queueUsage metric.Int64ObservableUpDownCounter
+	observed   metric.Int64ObservableCounter
 }
 
 func newSettings(cfg Config) *settings {
@@ -41,6 +42,7 @@ func newSettings(cfg Config) *settings {
 		waited:     m.WaitDuration(),
 		limit:      m.Gauge("stability.ratelimit.limit", "{call}/s", "Calls a second that are let in over time, of one key."),
 		queueUsage: m.UpDownCounter("stability.ratelimit.queue.usage", "{call}", "Calls waiting for a token."),
+		observed:   m.Counter("stability.ratelimit.observed_rejections", "{call}", "Calls that found no token, and were let through because the limiter only observes."),
 	}
 	s.live.Init(cfg)
 	return s
@@ -50,4 +52,5 @@ func (s *settings) observe(o metric.Observer, f Stats) {
 	s.calls.Observe(o, f.Calls)
 	o.ObserveFloat64(s.limit, f.Rate, s.attrs)
 	o.ObserveInt64(s.queueUsage, int64(f.Queued), s.attrs)
+	o.ObserveInt64(s.observed, f.Observed, s.attrs)
 }

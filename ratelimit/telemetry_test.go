@@ -45,6 +45,9 @@ func collect(t *testing.T, reader metric.Reader) reading {
 				name, _ := p.Attributes.Value("stability.name")
 				require.Equal(t, "api", name.AsString())
 				switch m.Name {
+				case "stability.ratelimit.observed_rejections":
+					require.Zero(t, p.Value)
+					continue
 				case "stability.ratelimit.queue.usage":
 					r.queued = p.Value
 					continue
@@ -62,7 +65,7 @@ func collect(t *testing.T, reader metric.Reader) reading {
 			r.waits, r.waited = d.DataPoints[0].Count, d.DataPoints[0].Sum
 		}
 	}
-	want := map[string]string{"stability.calls": "{call}", "stability.ratelimit.limit": "{call}/s", "stability.ratelimit.queue.usage": "{call}"}
+	want := map[string]string{"stability.calls": "{call}", "stability.ratelimit.limit": "{call}/s", "stability.ratelimit.queue.usage": "{call}", "stability.ratelimit.observed_rejections": "{call}"}
 	if r.group {
 		want["stability.keys.overflowed"] = "{call}"
 	}

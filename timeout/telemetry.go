@@ -26,7 +26,8 @@ type settings struct {
 	calls       *telemetry.Calls
 	exceeded    metric.MeasurementOption
 
-	limit metric.Float64ObservableGauge
+	limit   metric.Float64ObservableGauge
+	overran metric.Int64ObservableCounter
 }
 
 func newSettings(cfg Config) *settings {
@@ -41,6 +42,7 @@ func newSettings(cfg Config) *settings {
 		calls:    m.Calls("_OTHER", "timeout_rejected"),
 		exceeded: m.With(telemetry.KeyOutcome.String("failure"), telemetry.KeyError.String(exceededType)),
 		limit:    m.Gauge("stability.timeout.limit", "s", "How long a call may take."),
+		overran:  m.Counter("stability.timeout.observed", "{call}", "Calls that took longer than they may, and were let go on because the timeout only observes."),
 	}
 	s.live.Init(cfg)
 	return s
@@ -52,4 +54,5 @@ func (s *settings) observe(o metric.Observer, f Stats) {
 	s.calls.Observe(o, others)
 	s.calls.ObserveFailures(o, f.Exceeded, s.exceeded)
 	o.ObserveFloat64(s.limit, f.After.Seconds(), s.attrs)
+	o.ObserveInt64(s.overran, f.Observed, s.attrs)
 }

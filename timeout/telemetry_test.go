@@ -55,6 +55,8 @@ func TestTelemetry(t *testing.T) {
 			case "stability.timeout.limit":
 				require.Equal(t, "s", m.Unit)
 				limit = m.Data.(metricdata.Gauge[float64]).DataPoints[0].Value
+			case "stability.timeout.observed":
+				require.Zero(t, m.Data.(metricdata.Sum[int64]).DataPoints[0].Value)
 			default:
 				t.Errorf("unknown instrument %s", m.Name)
 			}
